@@ -1,0 +1,68 @@
+#include "bindings/runtime/agreement.h"
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/base/wire.h"
+
+namespace hvd {
+namespace {
+
+// A setting that must be the same on all ranks, in words.
+struct Setting {
+  const char* name;
+  std::string (*value)(const Config&);
+};
+
+constexpr std::array<Setting, 4> kSettings{{
+    {"the version of horovod_cpp", [](const Config&) { return std::string(HVD_VERSION); }},
+    {"HVD_CONTROL", [](const Config& config) { return config.control; }},
+    {"HVD_CPU_OPERATIONS", [](const Config& config) { return config.cpu_operations; }},
+    {"HVD_FUSION_THRESHOLD",
+     [](const Config& config) { return std::to_string(config.fusion_threshold_bytes); }},
+}};
+
+}  // namespace
+
+Status agree(Transport& bootstrap, const Status& mine, Deadline deadline) {
+  ByteWriter out;
+  out.put(static_cast<std::uint8_t>(mine.code()));
+  out.put_text(mine.message());
+  std::vector<Bytes> all;
+  HVD_RETURN_IF_ERROR(bootstrap.all_gather(out.bytes(), all, deadline));
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    ByteReader in(all[rank]);
+    const auto code = static_cast<StatusCode>(in.get<std::uint8_t>());
+    const std::string message = in.get_text();
+    if (code != StatusCode::ok) return {code, text("rank ", rank, ": ", message)};
+  }
+  return {};
+}
+
+Status agree_on_settings(Transport& bootstrap, const Config& config, Deadline deadline) {
+  ByteWriter out;
+  for (const Setting& setting : kSettings) out.put_text(setting.value(config));
+  std::vector<Bytes> all;
+  HVD_RETURN_IF_ERROR(bootstrap.all_gather(out.bytes(), all, deadline));
+  std::vector<ByteReader> readers(all.begin(), all.end());
+  for (const Setting& setting : kSettings) {
+    std::string words;
+    std::string first;
+    bool differs = false;
+    for (std::size_t rank = 0; rank < readers.size(); ++rank) {
+      const std::string value = readers[rank].get_text();
+      if (rank == 0) first = value;
+      differs = differs || value != first;
+      words += text(rank == 0 ? "" : ", ", "rank ", rank, " has ", value);
+    }
+    if (!differs) continue;
+    return Status::invalid_argument(
+        text("ranks disagree on ", setting.name, ": ", words,
+             ". It must be the same on every rank (mpirun passes variables on with -x)."));
+  }
+  return {};
+}
+
+}  // namespace hvd

@@ -1,0 +1,40 @@
+// Meeting: how the ranks of a job come to be connected, before there is a Session.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "bindings/runtime/launch_environment.h"
+#include "horovod_cpp/base/deadline.h"
+#include "horovod_cpp/base/status.h"
+#include "horovod_cpp/base/unique_fd.h"
+#include "horovod_cpp/ports/memory_exchange.h"
+#include "horovod_cpp/ports/transport.h"
+
+namespace hvd {
+
+// A Transport between all ranks, and where this process stands among them.
+struct Meeting {
+  Placement placement;
+  std::unique_ptr<Transport> transport;
+};
+
+// Collective. Under hvdrun by its rendezvous server and TCP; under mpirun by the MPI plugin; alone without either.
+// `timeout` runs anew once all have come: a late rank must not take the others' time to connect.
+Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout);
+
+// What ranks of one host have in common.
+struct LocalGroup {
+  std::vector<UniqueFd> links;             // a socket to each rank
+  std::unique_ptr<MemoryExchange> memory;  // speaks over the links: not to be used once they are given away
+};
+
+// Collective. `unavailable` on every rank if some ranks cannot share memory: they are on different hosts.
+Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline);
+
+// Collective. TCP sockets between all ranks, for the watcher of ranks on several hosts.
+Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
+                                                Deadline deadline);
+
+}  // namespace hvd

@@ -1,0 +1,137 @@
+#include "bindings/runtime/world.h"
+
+#include "bindings/runtime/agreement.h"
+#include "bindings/runtime/launch_environment.h"
+#include "bindings/runtime/meeting.h"
+#include "bindings/runtime/plugin_loader.h"
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/transport/stream/stream.h"
+#include "ops/host/ring_collectives.h"
+#include "ops/shm/shm_collectives.h"
+
+namespace hvd {
+namespace {
+
+// What is used, once "auto" has been decided.
+struct Choice {
+  std::string control;
+  std::string cpu_operations;
+};
+
+// Pure: the same on every rank, since all have the same settings and know the same of each other.
+Choice choose(const Config& config, bool shares_memory, Launcher launcher) {
+  const bool is_mpi = launcher == Launcher::mpi;
+  Choice choice{config.control, config.cpu_operations};
+  if (choice.control == "auto") choice.control = shares_memory ? "shm" : is_mpi ? "mpi" : "tcp";
+  if (choice.cpu_operations == "auto")
+    choice.cpu_operations = shares_memory ? "shm" : is_mpi ? "mpi" : "ring";
+  return choice;
+}
+
+Status refuse(const char* setting, const std::string& value, const std::string& why) {
+  return Status::unavailable(text("HVD_", setting, "=", value, ": ", why));
+}
+
+Status check(const Choice& choice, Launcher launcher, int size, const Status& local_group) {
+  for (const auto& [setting, value] :
+       {std::pair{"CONTROL", choice.control}, std::pair{"CPU_OPERATIONS", choice.cpu_operations}}) {
+    if (value == "shm" && !local_group.is_ok()) return refuse(setting, value, local_group.message());
+    if (value == "mpi" && launcher != Launcher::mpi) {
+      return refuse(setting, value, "start the program with mpirun, or leave the setting out");
+    }
+    if (value == "tcp" && (launcher != Launcher::hvdrun || size == 1)) {
+      return refuse(setting, value,
+                    "start the program with hvdrun on two or more ranks, or leave the setting out");
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Collectives>> open_plugin_collectives(const PluginTable& plugin, Transport& bootstrap,
+                                                             const std::shared_ptr<Device>& device,
+                                                             Deadline deadline) {
+  std::unique_ptr<Collectives> collectives;
+  HVD_RETURN_IF_ERROR(plugin.open_collectives(bootstrap, device, deadline, &collectives));
+  return collectives;
+}
+
+Result<std::unique_ptr<Collectives>> open_cpu_collectives(const std::string& name, Transport& bootstrap,
+                                                          Transport& control, LocalGroup* local,
+                                                          Deadline deadline) {
+  if (name == "shm") return open_shm_collectives(*local->memory, deadline);
+  if (name == "ring") return make_ring_collectives(control);
+  const auto plugin = load_plugin("mpi");
+  HVD_RETURN_IF_ERROR(plugin.status());
+  return open_plugin_collectives(*plugin.value(), bootstrap, nullptr, deadline);
+}
+
+// The GPU backend, if every rank has a GPU, a driver and NCCL; nothing otherwise.
+Result<std::unique_ptr<Collectives>> open_cuda_collectives(const Placement& place, Transport& bootstrap,
+                                                           Deadline deadline) {
+  const auto plugin = load_plugin("cuda");
+  std::shared_ptr<Device> device;
+  std::string details;
+  const bool has_gpu = plugin.is_ok() && plugin.value()->probe(&details).is_ok() &&
+                       plugin.value()->open_device(place.local_rank, &device).is_ok();
+  const std::byte mine{static_cast<unsigned char>(has_gpu)};
+  std::vector<Bytes> all;
+  HVD_RETURN_IF_ERROR(bootstrap.all_gather({&mine, 1}, all, deadline));
+  for (const Bytes& one : all) {
+    if (one != Bytes{std::byte{1}}) return std::unique_ptr<Collectives>{};
+  }
+  return open_plugin_collectives(*plugin.value(), bootstrap, device, deadline);
+}
+
+Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironment& launch) {
+  Result<Meeting> meeting = meet(launch, config.start_timeout);
+  HVD_RETURN_IF_ERROR(meeting.status());
+  const Deadline deadline = Deadline::after(config.start_timeout);
+  Transport& bootstrap = *meeting->transport;
+  HVD_RETURN_IF_ERROR(agree_on_settings(bootstrap, config, deadline));
+  SessionParts parts;
+  parts.placement = meeting->placement;
+  parts.config = config;
+
+  Result<LocalGroup> local = join_local_group(bootstrap, deadline);
+  if (!local.is_ok() && local.status().code() != StatusCode::unavailable) return local.status();
+  const Choice choice = choose(config, local.is_ok(), launch.launcher);
+  HVD_RETURN_IF_ERROR(check(choice, launch.launcher, parts.placement.size, local.status()));
+
+  if (choice.control == "shm") {
+    auto control = open_stream_transport(*local->memory, "shm", deadline);
+    HVD_RETURN_IF_ERROR(agree(bootstrap, control.status(), deadline));
+    parts.control = std::move(control).value();
+  }
+  Transport& control = parts.control ? *parts.control : bootstrap;
+  auto cpu = open_cpu_collectives(choice.cpu_operations, bootstrap, control,
+                                  local.is_ok() ? &*local : nullptr, deadline);
+  HVD_RETURN_IF_ERROR(agree(bootstrap, cpu.status(), deadline));
+  parts.collectives.push_back(std::move(cpu).value());
+  auto cuda = open_cuda_collectives(parts.placement, bootstrap, deadline);
+  HVD_RETURN_IF_ERROR(agree(bootstrap, cuda.status(), deadline));
+  if (cuda.value()) parts.collectives.push_back(std::move(cuda).value());
+
+  if (local.is_ok()) {
+    parts.peer_links = std::move(local->links);
+  } else if (launch.launcher == Launcher::hvdrun) {
+    auto links = open_remote_links(bootstrap, launch.job_key, deadline);
+    HVD_RETURN_IF_ERROR(agree(bootstrap, links.status(), deadline));
+    parts.peer_links = std::move(links).value();
+  }
+  if (!parts.control) parts.control = std::move(meeting->transport);
+  return Session::create(std::move(parts));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> open_session(const EnvironmentLookup& lookup) {
+  const Result<Config> config = Config::from(lookup);
+  HVD_RETURN_IF_ERROR(config.status());
+  const Result<LaunchEnvironment> launch = read_launch_environment(lookup);
+  HVD_RETURN_IF_ERROR(launch.status());
+  return open(config.value(), launch.value());
+}
+
+Result<std::unique_ptr<Session>> open_session() { return open_session(process_environment()); }
+
+}  // namespace hvd

@@ -1,0 +1,143 @@
+#include "horovod_cpp/torch/context.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "bindings/runtime/world.h"
+#include "horovod_cpp/base/log.h"
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/session.h"
+#include "horovod_cpp/torch/errors.h"
+
+namespace hvd {
+namespace {
+
+// The only global of the project. Never destroyed:
+// a forked child and late static destructors must find it whole.
+struct Process {
+  std::mutex mutex;
+  std::shared_ptr<Context> context;
+  Config config;
+  bool exit_handler_is_set = false;
+};
+
+Process& process() {
+  static auto* const only = new Process;
+  return *only;
+}
+
+Status shut_down(const std::shared_ptr<Context>& context, const Config& config) {
+  return context->session().shutdown(config.shutdown_deadline());
+}
+
+// The other ranks would report a peer that vanished; a goodbye makes a normal exit of it.
+void say_goodbye_at_exit() {
+  std::shared_ptr<Context> context;
+  Config config;
+  {
+    const std::lock_guard lock(process().mutex);
+    context = process().context;
+    config = process().config;
+  }
+  if (!context) return;
+  try {
+    const Status status = shut_down(context, config);
+    if (!status.is_ok()) Log(LogLevel::warning, context->rank()).warning(text("at exit: ", status.message()));
+  } catch (const std::logic_error&) {
+    return;  // a forked child: the context is the parent's, and stays
+  }
+  // Ended here, while everything is alive, and not after main's static objects are gone.
+  const std::lock_guard lock(process().mutex);
+  process().context.reset();
+}
+
+const Placement& placement() { return session().placement(); }
+
+}  // namespace
+
+Context::Context(std::unique_ptr<Session> session)
+    : session_(std::move(session)),
+      rank_(session_->rank()),
+      size_(session_->size()),
+      owner_process_(::getpid()) {}
+
+Context::~Context() {
+  // The Session's threads do not exist in a forked child; joining them would never end.
+  if (::getpid() != owner_process_) static_cast<void>(session_.release());
+}
+
+Session& Context::session() const {
+  if (::getpid() != owner_process_) {
+    throw std::logic_error(
+        text("rank ", rank_, ": process ", ::getpid(), " was forked from process ", owner_process_,
+             ", which had called hvd::init(). A forked child cannot communicate: fork before init(), "
+             "or exec a new program."));
+  }
+  return *session_;
+}
+
+int Context::take_operation_number(OpKind kind) {
+  const std::lock_guard lock(mutex_);
+  auto& taken = taken_.at(static_cast<std::size_t>(kind));
+  std::size_t number = 0;
+  while (number < taken.size() && taken[number]) ++number;
+  if (number == taken.size()) taken.push_back(false);
+  taken[number] = true;
+  return static_cast<int>(number);
+}
+
+void Context::return_operation_number(OpKind kind, int number) {
+  const std::lock_guard lock(mutex_);
+  taken_.at(static_cast<std::size_t>(kind)).at(static_cast<std::size_t>(number)) = false;
+}
+
+int Context::take_optimizer_number() { return optimizers_++; }
+
+void init() {
+  const std::lock_guard lock(process().mutex);
+  if (process().context) {
+    static_cast<void>(process().context->session());  // throws in a forked child
+    return;
+  }
+  const EnvironmentLookup environment = process_environment();
+  process().config = value_or_throw(Config::from(environment));
+  process().context = std::make_shared<Context>(value_or_throw(open_session(environment)));
+  if (!process().exit_handler_is_set) {
+    process().exit_handler_is_set = true;
+    std::atexit(say_goodbye_at_exit);
+  }
+}
+
+void shutdown() {
+  std::shared_ptr<Context> context;
+  {
+    const std::lock_guard lock(process().mutex);
+    if (process().context) static_cast<void>(process().context->session());  // throws in a forked child
+    context = std::move(process().context);
+    process().context = nullptr;
+  }
+  if (context) throw_if_failed(shut_down(context, process().config));
+}
+
+bool is_initialized() {
+  const std::lock_guard lock(process().mutex);
+  return process().context != nullptr;
+}
+
+std::shared_ptr<Context> context() {
+  const std::lock_guard lock(process().mutex);
+  if (!process().context) throw std::logic_error("horovod_cpp is not initialised: call hvd::init() first");
+  return process().context;
+}
+
+Session& session() { return context()->session(); }
+int rank() { return context()->rank(); }
+int size() { return context()->size(); }
+int local_rank() { return placement().local_rank; }
+int local_size() { return placement().local_size; }
+int cross_rank() { return placement().cross_rank; }
+int cross_size() { return placement().cross_size; }
+
+}  // namespace hvd

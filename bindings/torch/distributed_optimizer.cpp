@@ -1,0 +1,90 @@
+#include "horovod_cpp/torch/distributed_optimizer.h"
+
+#include <unordered_map>
+#include <unordered_set>
+
+#include "bindings/torch/gradient_exchange.h"
+#include "bindings/torch/tensor_facts.h"
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/torch/errors.h"
+
+namespace hvd {
+namespace {
+
+// The optimizer's parameters in the order and with the names of the model,
+// each once even if it has several names.
+std::vector<NamedParameter> named_parameters_of(const torch::optim::Optimizer& optimizer,
+                                                const NamedTensors& named) {
+  std::unordered_set<const c10::TensorImpl*> wanted;
+  for (const auto& group : optimizer.param_groups()) {
+    for (const at::Tensor& parameter : group.params()) wanted.insert(parameter.unsafeGetTensorImpl());
+  }
+  const std::size_t expected = wanted.size();
+  std::vector<NamedParameter> found;
+  for (const auto& item : named) {
+    if (wanted.erase(item.value().unsafeGetTensorImpl()) == 0) continue;
+    throw_if_failed(
+        check_tensor(item.value()).with_prefix(text("DistributedOptimizer: parameter '", item.key(), "': ")));
+    found.push_back({item.key(), item.value()});
+  }
+  if (wanted.empty()) return found;
+  throw std::invalid_argument(
+      text("DistributedOptimizer: ", wanted.size(), " of the optimizer's ", expected,
+           " parameters are not in named_parameters, so their gradients would not be averaged; pass "
+           "model->named_parameters() of the model whose parameters the optimizer has"));
+}
+
+std::shared_ptr<GradientExchange> make_exchange(const torch::optim::Optimizer& optimizer,
+                                                const NamedTensors& named,
+                                                const DistributedOptimizerOptions& options) {
+  if (options.op != Average && options.op != Sum) {
+    throw std::invalid_argument(
+        text("DistributedOptimizer: op ", name_of(options.op), " is not available: use Average or Sum"));
+  }
+  return GradientExchange::create(options.context ? options.context : context(),
+                                  named_parameters_of(optimizer, named), options.op);
+}
+
+}  // namespace
+
+DistributedOptimizer::DistributedOptimizer(torch::optim::Optimizer& optimizer,
+                                           const NamedTensors& named_parameters,
+                                           const DistributedOptimizerOptions& options)
+    : optimizer_(&optimizer), exchange_(make_exchange(optimizer, named_parameters, options)) {}
+
+DistributedOptimizer::DistributedOptimizer(std::unique_ptr<torch::optim::Optimizer> optimizer,
+                                           const NamedTensors& named_parameters,
+                                           const DistributedOptimizerOptions& options)
+    : owned_(std::move(optimizer)),
+      optimizer_(owned_.get()),
+      exchange_(make_exchange(*optimizer_, named_parameters, options)) {}
+
+DistributedOptimizer::~DistributedOptimizer() { exchange_->detach(); }
+
+at::Tensor DistributedOptimizer::step(const LossClosure& closure) {
+  if (closure) return step_with_closure(closure);
+  if (!exchange_->finish_step()) return {};
+  return optimizer_->step();
+}
+
+at::Tensor DistributedOptimizer::step_with_closure(const LossClosure& closure) {
+  exchange_->start_afresh();
+  const auto averaged = [this, &closure] {
+    const std::int64_t rounds_before = exchange_->rounds();
+    const at::Tensor loss = closure();
+    if (exchange_->rounds() == rounds_before) exchange_->run_empty_round();
+    return exchange_->average_loss(loss);
+  };
+  const at::Tensor loss = optimizer_->step(averaged);
+  exchange_->start_afresh();
+  return loss;
+}
+
+void DistributedOptimizer::zero_grad(bool set_to_none) {
+  exchange_->start_afresh();
+  optimizer_->zero_grad(set_to_none);
+}
+
+void DistributedOptimizer::synchronize() { exchange_->settle(); }
+
+}  // namespace hvd

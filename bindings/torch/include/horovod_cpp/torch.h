@@ -1,0 +1,15 @@
+// Data-parallel training for LibTorch. Three lines change in a training program:
+//
+//   hvd::init();                                                          // first thing in main
+//   hvd::broadcast_parameters(*model);                                    // same start everywhere
+//   hvd::DistributedOptimizer optimizer(sgd, model->named_parameters());  // then optimizer.zero_grad(),
+//                                                                         // .step() as before
+//
+// and each rank trains on its own part of the data: see examples/digits.cpp.
+#pragma once
+
+#include "horovod_cpp/torch/collectives.h"
+#include "horovod_cpp/torch/context.h"
+#include "horovod_cpp/torch/distributed_optimizer.h"
+#include "horovod_cpp/torch/errors.h"
+#include "horovod_cpp/torch/parameters.h"

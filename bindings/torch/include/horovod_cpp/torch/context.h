@@ -1,0 +1,78 @@
+// Where this process stands among the ranks, and the one Session that the functions of this binding use.
+//
+//   hvd::init();                       // in every process, before anything else
+//   std::cout << hvd::rank() << " of " << hvd::size() << '\n';
+//
+// Threading: every function may be called from any thread.
+// Exit: a process that leaves normally (return from main, std::exit) says goodbye to the others and waits for
+// them, as long as they live, or for HVD_SHUTDOWN_TIMEOUT seconds. A process that dies is noticed by the others.
+// Fork: a child (a data loader) may not use what its parent initialised: every call there throws
+// std::logic_error. It leaves the parent's connections alone.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "horovod_cpp/base/types.h"
+
+namespace hvd {
+
+class Session;
+
+// A Session together with the numbers that this binding gives to what the
+// user did not name. Programs use the process's own Context through the
+// functions below and never see this class; tests run several in one process.
+class Context {
+ public:
+  explicit Context(std::unique_ptr<Session> session);
+  // In a forked child nothing is ended: it belongs to the parent.
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  // Throws std::logic_error in a forked child.
+  Session& session() const;
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+
+  // The lowest number that no unnamed operation of this kind holds. All ranks run the same program, so they
+  // get the same number.
+  int take_operation_number(OpKind kind);
+  void return_operation_number(OpKind kind, int number);
+  // 0 for the first DistributedOptimizer, 1 for the next.
+  int take_optimizer_number();
+
+ private:
+  static constexpr std::size_t kOpKinds = 6;
+
+  std::unique_ptr<Session> session_;
+  int rank_;
+  int size_;
+  int owner_process_;
+  std::mutex mutex_;
+  std::array<std::vector<bool>, kOpKinds> taken_;  // [kind][number]
+  std::atomic<int> optimizers_{0};
+};
+
+// Meets the other ranks, as the environment says (hvdrun, mpirun; without either: one rank alone). A further
+// call does nothing. Throws what errors.h lists.
+void init();
+// Says goodbye to the other ranks and waits until all have, as long as they live, or HVD_SHUTDOWN_TIMEOUT seconds: then
+// WorldError. Without init() it does nothing. init() may follow.
+void shutdown();
+bool is_initialized();
+
+// All of these throw std::logic_error before init().
+int rank();
+int size();
+int local_rank();  // among the ranks of this host
+int local_size();
+int cross_rank();  // number of this host
+int cross_size();  // hosts
+std::shared_ptr<Context> context();
+Session& session();
+
+}  // namespace hvd

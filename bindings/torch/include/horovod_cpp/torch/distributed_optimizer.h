@@ -1,0 +1,88 @@
+// DistributedOptimizer: any torch::optim::Optimizer,
+// with gradients averaged over all ranks while backward still runs.
+//
+//   torch::optim::SGD sgd(model->parameters(), torch::optim::SGDOptions(0.01 * hvd::size()));
+//   hvd::DistributedOptimizer optimizer(sgd, model->named_parameters());
+//   for (…) {
+//     optimizer.zero_grad();
+//     loss_of(model, batch).backward();      // afterwards p.grad is the average, on every rank the same bits
+//     optimizer.step();
+//   }
+//
+// How: a hook on each parameter submits the average of p.grad as soon as the gradient is complete; the end of backward waits for what
+// is still on its way. So clipping and logging between backward() and step() see averages.
+//
+// Rules
+// - All ranks construct their DistributedOptimizers in the same order, over parameters of the same names, shapes and types (checked
+//   on construction, collectively), and take the same number of backwards a step.
+// - A parameter that got no gradient in a backward on this rank contributes p.grad as it is, or zeros if that is undefined. One
+//   that got none on any rank is left untouched.
+// - Average: a further backward before step() accumulates, as on one process. Sum: refused until optimizer.zero_grad().
+// - step() without a backward since the last step() takes part with zeros, so a rank without data may skip its backward.
+// - If a backward throws, every rank drops the step: the other ranks' backward() throws StepDiscarded, and step() does nothing, once,
+//   on all ranks, unless zero_grad() comes before. Gradients are unspecified then. Not covered: a throw before the first gradient of
+//   the model was complete is invisible (the other ranks wait for this one's next backward, and report it as stalled).
+// - A parameter that gets its gradient in two pieces within one backward (re-entrant checkpointing) is refused, not mixed up.
+// - Sparse gradients are refused: use dense embeddings (sparse = false).
+// - Each parameter has one DistributedOptimizer. A post-accumulate-grad hook that was there before runs first, on the local
+//   gradient; one that is set later replaces ours and ends the averaging of its parameter.
+// - On one rank nothing is communicated.
+// - Not yet here: accumulation without communication (backward_passes_per_step), compression, Adasum.
+//
+// Errors: errors.h.
+// Ownership: the wrapped optimizer is referred to, and must live as long as this object is used (not: until it is destroyed), or
+// owned. Parameters are kept alive; model and optimizer may be destroyed in any order. Destruction removes the hooks, never waits.
+// Threading: one thread at a time, but backward may run on several threads at once.
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <memory>
+
+#include "horovod_cpp/torch/collectives.h"
+#include "horovod_cpp/torch/parameters.h"
+
+namespace hvd {
+
+class GradientExchange;
+
+struct DistributedOptimizerOptions {
+  ReduceOp op = Average;                       // or Sum
+  std::shared_ptr<Context> context = nullptr;  // nullptr: the process's own, of hvd::init()
+};
+
+class DistributedOptimizer {
+ public:
+  using LossClosure = torch::optim::Optimizer::LossClosure;
+
+  // named_parameters must contain every parameter of the optimizer; those that the optimizer does not have
+  // are ignored. Collective. Throws std::invalid_argument, or MismatchError if ranks differ.
+  DistributedOptimizer(torch::optim::Optimizer& optimizer, const NamedTensors& named_parameters,
+                       const DistributedOptimizerOptions& options = {});
+  // The same, and owns the optimizer.
+  DistributedOptimizer(std::unique_ptr<torch::optim::Optimizer> optimizer,
+                       const NamedTensors& named_parameters, const DistributedOptimizerOptions& options = {});
+  ~DistributedOptimizer();
+  DistributedOptimizer(const DistributedOptimizer&) = delete;
+  DistributedOptimizer& operator=(const DistributedOptimizer&) = delete;
+
+  // The wrapped optimizer's step. With a closure (LBFGS) each call of it
+  // runs one averaged backward, and the loss it returns is averaged too, so
+  // that all ranks decide alike. A dropped step returns an undefined tensor.
+  at::Tensor step(const LossClosure& closure = nullptr);
+  void zero_grad(bool set_to_none = true);
+  // Waits for gradients that are still on their way. After backward() there are none.
+  void synchronize();
+
+  torch::optim::Optimizer& get() { return *optimizer_; }
+  torch::optim::Optimizer* operator->() { return optimizer_; }
+
+ private:
+  at::Tensor step_with_closure(const LossClosure& closure);
+
+  std::unique_ptr<torch::optim::Optimizer> owned_;
+  torch::optim::Optimizer* optimizer_;
+  std::shared_ptr<GradientExchange> exchange_;
+};
+
+}  // namespace hvd

@@ -1,0 +1,70 @@
+# What is built, and how. Every HVD_WITH_* is found automatically and can be forced ON or OFF.
+option(HVD_BUILD_TESTS "Build the tests and benchmarks" ${PROJECT_IS_TOP_LEVEL})
+option(HVD_BUILD_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
+option(HVD_WERROR "Treat warnings as errors" OFF)
+set(HVD_SANITIZE "" CACHE STRING "address (with undefined) or thread")
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+if(HVD_SANITIZE)
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1") # compiles faster, and sanitizers see more
+endif()
+
+find_program(HVD_CCACHE ccache)
+if(HVD_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${HVD_CCACHE})
+endif()
+
+if(HVD_SANITIZE STREQUAL "address")
+  # torch's libraries carry no vptr type information for UBSan.
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(HVD_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(NOT HVD_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "HVD_SANITIZE='${HVD_SANITIZE}': expected address or thread")
+endif()
+
+# Finds a backend, unless it was forced: hvd_option(HVD_WITH_MPI MPI_CXX_FOUND "Open MPI plugin").
+function(hvd_option name found what)
+  if(NOT DEFINED ${name})
+    if(${found})
+      set(${name} ON CACHE BOOL "${what}")
+    else()
+      set(${name} OFF CACHE BOOL "${what}")
+    endif()
+  elseif(${name} AND NOT ${found})
+    message(FATAL_ERROR "${name}=ON, but what it needs was not found: ${what}")
+  endif()
+  message(STATUS "${what}: ${${name}}")
+endfunction()
+
+find_package(Threads REQUIRED)
+find_package(MPI QUIET COMPONENTS CXX)
+hvd_option(HVD_WITH_MPI MPI_CXX_FOUND "MPI plugin (needs libopenmpi-dev)")
+
+# The compiler needs headers of CUDA and NCCL only; the libraries are looked up when a program runs.
+set(HVD_CUDA_INCLUDE "" CACHE PATH "Folder with cuda.h (CUDA 13)")
+set(HVD_NCCL_INCLUDE "" CACHE PATH "Folder with nccl.h (NCCL 2.29 or newer)")
+find_path(HVD_CUDA_H cuda.h PATHS ${HVD_CUDA_INCLUDE} NO_DEFAULT_PATH)
+find_path(HVD_NCCL_H nccl.h PATHS ${HVD_NCCL_INCLUDE} NO_DEFAULT_PATH)
+set(HVD_CUDA_FOUND FALSE)
+if(HVD_CUDA_H AND HVD_NCCL_H)
+  set(HVD_CUDA_FOUND TRUE)
+endif()
+hvd_option(HVD_WITH_CUDA HVD_CUDA_FOUND "CUDA and NCCL plugin (needs HVD_CUDA_INCLUDE and HVD_NCCL_INCLUDE)")
+
+# A project that adds this one as a subdirectory links what we link.
+set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
+find_package(Torch QUIET)
+hvd_option(HVD_WITH_TORCH Torch_FOUND "LibTorch binding (needs LibTorch in CMAKE_PREFIX_PATH)")

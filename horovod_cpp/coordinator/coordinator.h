@@ -1,0 +1,87 @@
+// Coordinator: the loop that agrees with the other ranks on what to do next, and does it.
+//
+// One round: take what was submitted here, swap reports with all ranks (Transport), let the Negotiator find what is ready everywhere,
+// fuse it, have the Collectives do it, end the Work. A rank with news starts a round; the others are woken by its report. Without
+// news everybody sleeps.
+//
+// Threading: run() is one thread's; submit, leave may be called from any thread. The parts are not owned.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "horovod_cpp/base/abort_latch.h"
+#include "horovod_cpp/base/config.h"
+#include "horovod_cpp/base/queue.h"
+#include "horovod_cpp/coordinator/declaration_table.h"
+#include "horovod_cpp/coordinator/fusion_planner.h"
+#include "horovod_cpp/coordinator/negotiator.h"
+#include "horovod_cpp/coordinator/stall_monitor.h"
+#include "horovod_cpp/coordinator/submission.h"
+#include "horovod_cpp/coordinator/work_state.h"
+#include "horovod_cpp/ports/clock.h"
+#include "horovod_cpp/ports/collectives.h"
+#include "horovod_cpp/ports/transport.h"
+
+namespace hvd {
+
+class Coordinator {
+ public:
+  struct Parts {
+    int rank;
+    int size;
+    const Config& config;
+    Transport& control;
+    std::vector<Collectives*> collectives;
+    DeclarationTable& declarations;
+    AbortLatch& latch;
+    const Clock& clock;
+    std::function<void(const Status&)> fail;  // latches the Session and wakes everyone who blocks
+  };
+  explicit Coordinator(Parts parts);
+
+  struct Item {
+    std::shared_ptr<const Declaration> declaration;
+    Submission submission;
+    std::shared_ptr<WorkState> state;
+  };
+  // Takes the items or, once the loop is over, ends them.
+  void submit(std::vector<Item> items);
+  // From the next round on this rank tells the others that it submits nothing more.
+  void leave();
+
+  // Returns when every rank has left, or after a failure. Everything submitted has ended then.
+  void run();
+
+ private:
+  Result<bool> wait_for_news();
+  Status round();
+  Report report_of(const std::vector<Item>& items) const;
+  Status swap(const Report& mine, std::vector<Report>& all);
+  void remember_news();
+  Status execute(const std::vector<Agreement>& agreements);
+  Status execute(const Batch& batch, const std::vector<Agreement>& agreements);
+  Result<Completion> call_backend(const Declaration& declaration, Collectives& backend,
+                                  const std::vector<TensorSlice>& slices) const;
+  Collectives* backend_for(DeviceType type) const;
+  void finish(Item& item, const Status& status, const Completion& completion);
+  Status check_stalls();
+
+  Parts parts_;
+  Log log_;
+  Negotiator negotiator_;
+  StallMonitor stalls_;
+  Queue<Item> queue_;
+  std::vector<Item> news_;                           // taken from the queue, not reported yet
+  std::unordered_map<std::uint32_t, Item> pending_;  // by wire id
+  // wire id → TensorId last declared to the others
+  std::unordered_map<std::uint32_t, std::int32_t> announced_;
+  std::atomic<bool> is_leaving_{false};
+  bool is_leaving_now_ = false;  // said in this round
+  bool has_said_leaving_ = false;
+};
+
+}  // namespace hvd

@@ -1,0 +1,193 @@
+#include "horovod_cpp/coordinator/watcher.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "horovod_cpp/base/text.h"
+
+namespace hvd {
+namespace {
+
+// The messages of a link (docs/wire.md): one byte of kind, then a length-prefixed text.
+enum class Message : std::uint8_t { goodbye = 1, failure = 2 };
+constexpr std::size_t kMaxTextBytes = std::size_t{64} << 10;
+// Tags of epoll events: a rank's socket, its process (with kProcess), or the order to stop.
+constexpr std::uint64_t kProcess = std::uint64_t{1} << 32;
+constexpr std::uint64_t kStop = ~std::uint64_t{0};
+
+Bytes frame(Message kind, const std::string& words) {
+  ByteWriter out;
+  out.put(kind);
+  out.put_text(std::string_view(words).substr(0, kMaxTextBytes));
+  return out.take();
+}
+
+// The process at the other end, if it is on this host; 0 otherwise.
+pid_t pid_of_peer(int socket) {
+  ucred credentials{};
+  socklen_t length = sizeof(credentials);
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return 0;
+  return std::max(0, credentials.pid);
+}
+
+// Closed if the process is not on this host, is this one (ranks as threads), or the kernel has no pidfds.
+UniqueFd open_process(pid_t pid) {
+  if (pid == 0 || pid == ::getpid()) return UniqueFd();
+  return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
+Status os_error(const char* what) { return Status::internal(text(what, ": ", std::strerror(errno))); }
+
+}  // namespace
+
+Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<UniqueFd> links,
+                                                 std::function<void(const Status&)> on_loss) {
+  UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll.is_open()) return os_error("epoll_create1");
+  UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!stop.is_open()) return os_error("eventfd");
+  const auto add = [&](int fd, std::uint64_t tag) {
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLRDHUP;
+    event.data.u64 = tag;
+    return ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+  };
+  if (!add(stop.get(), kStop)) return os_error("epoll_ctl");
+  std::vector<Peer> peers;
+  for (std::size_t rank = 0; rank < links.size(); ++rank) {
+    Peer peer{std::move(links[rank]), UniqueFd(), {}, false};
+    if (peer.socket.is_open()) {
+      peer.process = open_process(pid_of_peer(peer.socket.get()));
+      if (!add(peer.socket.get(), rank)) return os_error("epoll_ctl");
+      if (peer.process.is_open() && !add(peer.process.get(), rank | kProcess)) return os_error("epoll_ctl");
+    }
+    peers.push_back(std::move(peer));
+  }
+  return std::unique_ptr<Watcher>(
+      new Watcher(std::move(peers), std::move(epoll), std::move(stop), std::move(on_loss)));
+}
+
+void Watcher::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+Watcher::Watcher(std::vector<Peer> peers, UniqueFd epoll, UniqueFd stop,
+                 std::function<void(const Status&)> on_loss)
+    : peers_(std::move(peers)),
+      epoll_(std::move(epoll)),
+      stop_(std::move(stop)),
+      on_loss_(std::move(on_loss)) {}
+
+Watcher::~Watcher() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof(one));
+  if (thread_.joinable()) thread_.join();
+}
+
+void Watcher::run() {
+  std::array<epoll_event, 64> events{};
+  while (true) {
+    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+    if (count < 0 && errno != EINTR) {
+      on_loss_(os_error("epoll_wait"));
+      return;
+    }
+    for (int i = 0; i < count; ++i) {
+      const std::uint64_t tag = events.at(static_cast<std::size_t>(i)).data.u64;
+      if (tag == kStop) return;
+      const auto rank = static_cast<int>(tag & ~kProcess);
+      const bool is_open = read_from(rank);
+      if (!is_open || (tag & kProcess) != 0) notice_end(rank);
+    }
+  }
+}
+
+bool Watcher::read_from(int rank) {
+  Peer& peer = peers_[static_cast<std::size_t>(rank)];
+  std::array<std::byte, 4096> buffer{};
+  while (true) {
+    const ssize_t got = ::recv(peer.socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (got > 0) {
+      peer.unread.insert(peer.unread.end(), buffer.begin(), buffer.begin() + got);
+      parse(rank);
+      continue;
+    }
+    if (got < 0 && errno == EINTR) continue;
+    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  }
+}
+
+void Watcher::stop_watching(const Peer& peer) {
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, peer.socket.get(), nullptr);
+  if (peer.process.is_open()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, peer.process.get(), nullptr);
+}
+
+void Watcher::notice_end(int rank) {
+  const Peer& peer = peers_[static_cast<std::size_t>(rank)];
+  stop_watching(peer);
+  const pid_t pid = pid_of_peer(peer.socket.get());
+  lose(rank, Status::aborted(
+                 text("rank ", rank, pid > 0 ? text(" (pid ", pid, ")") : "",
+                      " is gone: it was killed, crashed or exited without hvd::shutdown(). Its own output or "
+                      "the launcher's last lines say why.")));
+}
+
+void Watcher::parse(int rank) {
+  Peer& peer = peers_[static_cast<std::size_t>(rank)];
+  while (!peer.unread.empty()) {
+    ByteReader in(peer.unread);
+    const auto kind = in.get<Message>();
+    const std::string words = in.get_text();
+    if (in.failed()) {
+      // Either the rest of the message is still on its way, or it is longer than any of ours.
+      if (peer.unread.size() <= kMaxTextBytes + sizeof(Message) + sizeof(std::uint32_t)) return;
+      return refuse(rank);
+    }
+    peer.unread.erase(peer.unread.begin(), peer.unread.end() - static_cast<std::ptrdiff_t>(in.remaining()));
+    switch (kind) {
+      case Message::goodbye:
+        peer.has_ended = true;
+        break;
+      case Message::failure:
+        lose(rank, Status::aborted(words));
+        break;
+      default:
+        return refuse(rank);
+    }
+  }
+}
+
+void Watcher::refuse(int rank) {
+  Peer& peer = peers_[static_cast<std::size_t>(rank)];
+  peer.unread.clear();
+  stop_watching(peer);
+  lose(rank, Status::aborted(text("rank ", rank, " sent nonsense over its peer link")));
+}
+
+void Watcher::lose(int rank, const Status& why) {
+  Peer& peer = peers_[static_cast<std::size_t>(rank)];
+  if (std::exchange(peer.has_ended, true)) return;
+  on_loss_(why);
+}
+
+void Watcher::say_goodbye() { send_to_all(frame(Message::goodbye, "")); }
+
+void Watcher::announce(const Status& why) { send_to_all(frame(Message::failure, why.message())); }
+
+void Watcher::send_to_all(const Bytes& frame) {
+  for (const Peer& peer : peers_) {
+    if (!peer.socket.is_open()) continue;
+    // A peer that does not read, or is gone, must not hold up this rank: its death says enough.
+    [[maybe_unused]] const ssize_t sent =
+        ::send(peer.socket.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+}
+
+}  // namespace hvd

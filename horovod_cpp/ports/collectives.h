@@ -1,0 +1,69 @@
+// Collectives [port]: reduces and moves tensors between the ranks of one Session. One implementation a backend (ops/*).
+//
+// All ranks call the same operations in the same order with matching arguments: the coordinator has seen to that, an
+// implementation need not check it.
+// Threading: operations belong to one thread at a time (the coordinator's); abort may be called from any thread, never blocks.
+// Errors: a failed Status means that the world failed: contents of outputs are unspecified, every later call returns the same.
+// After an operation returns on host memory, it is complete. On a device it is enqueued, and the returned Event is its end.
+// tests/conformance/collectives_suite.h holds what every implementation must do.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "horovod_cpp/base/deadline.h"
+#include "horovod_cpp/base/status.h"
+#include "horovod_cpp/base/types.h"
+#include "horovod_cpp/ports/device.h"
+
+namespace hvd {
+
+// One tensor of a fused operation: contiguous elements. input and output may be the same address, and may not overlap otherwise.
+// Not owned: both stay valid until the operation is complete.
+struct TensorSlice {
+  const void* input = nullptr;
+  void* output = nullptr;
+  std::size_t count = 0;         // elements; may be 0
+  const Event* ready = nullptr;  // device memory: input may be read after this; nullptr on the host
+};
+
+// Sum, min, max or product over ranks of many tensors of one type at once.
+struct AllreduceRequest {
+  std::span<const TensorSlice> slices;
+  DataType dtype = DataType::float32;
+  ReduceOp op = ReduceOp::sum;  // never average: the planner has turned it into sum with a scale
+  // The result is scale × op over ranks of the inputs. Floating types multiply before rounding to dtype (16-bit and fp8 types
+  // accumulate in float32). Integers: only 1.
+  double scale = 1.0;
+  Deadline deadline = Deadline::never();
+};
+
+// Outputs on every rank become the inputs of `root`. On `root` input and output may be the same address.
+struct BroadcastRequest {
+  std::span<const TensorSlice> slices;
+  DataType dtype = DataType::float32;
+  int root = 0;
+  Deadline deadline = Deadline::never();
+};
+
+// The end of an operation: nullptr if it is complete already.
+using Completion = std::shared_ptr<Event>;
+
+class Collectives {
+ public:
+  virtual ~Collectives() = default;
+
+  virtual const char* name() const = 0;  // "shm", "ring", "mpi", "nccl"
+  virtual DeviceType device_type() const = 0;
+  // Whether the operation exists for this type. The same answer on every rank.
+  virtual bool supports(OpKind kind, DataType dtype, ReduceOp op) const = 0;
+
+  virtual Result<Completion> allreduce(const AllreduceRequest& request) = 0;
+  virtual Result<Completion> broadcast(const BroadcastRequest& request) = 0;
+  virtual Status barrier(Deadline deadline) = 0;
+
+  // Ends the current and every later call of this rank with `why`. The first call wins.
+  virtual void abort(const Status& why) = 0;
+};
+
+}  // namespace hvd

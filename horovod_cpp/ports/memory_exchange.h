@@ -1,0 +1,33 @@
+// MemoryExchange [port]: memory of each rank that all ranks of the host can read and write.
+//
+// Threading: one thread at a time. Collective: all ranks call allocate in the same order.
+// Ownership: the memory lives as long as any MappedMemory of it, on any rank; nothing has a name in the file system, so nothing
+// is left behind however a process ends.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "horovod_cpp/base/deadline.h"
+#include "horovod_cpp/base/status.h"
+
+namespace hvd {
+
+struct MappedMemory {
+  std::byte* data = nullptr;  // page-aligned
+  std::size_t size_bytes = 0;
+  std::shared_ptr<void> mapping;  // unmapped with the last copy
+};
+
+class MemoryExchange {
+ public:
+  virtual ~MemoryExchange() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  // Allocates `bytes` of zeroed memory for this rank (ranks may differ) and maps everybody's: result[r] is rank r's memory.
+  virtual Result<std::vector<MappedMemory>> allocate(std::size_t bytes, Deadline deadline) = 0;
+};
+
+}  // namespace hvd

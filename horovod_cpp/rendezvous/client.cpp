@@ -1,0 +1,132 @@
+#include "horovod_cpp/rendezvous/client.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "horovod_cpp/base/socket.h"
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/rendezvous/protocol.h"
+
+namespace hvd {
+namespace {
+
+// The messages are this file's vocabulary.
+using namespace rendezvous_protocol;  // NOLINT(google-build-using-namespace)
+
+// How often the server is asked who is missing, so that a passed deadline can be explained.
+constexpr auto kAskInterval = std::chrono::milliseconds(200);
+constexpr auto kRetryInterval = std::chrono::milliseconds(50);
+
+// One attempt; unavailable if it failed in a way that another attempt may mend.
+Result<UniqueFd> connect_once(const SocketAddress& address, Deadline deadline) {
+  auto socket = start_connect(address);
+  if (!socket.is_ok()) return socket;
+  const auto ready = wait_for_events(socket->get(), POLLOUT, deadline);
+  if (!ready.is_ok()) return ready.status();
+  if (!ready.value()) return Status::unavailable("cannot connect: no answer");
+  if (const int error_number = pending_error(socket->get()); error_number != 0) {
+    return Status::unavailable("cannot connect: " + error_text(error_number));
+  }
+  return socket;
+}
+
+Result<UniqueFd> connect_until(const SocketAddress& address, Deadline deadline) {
+  while (true) {
+    auto socket = connect_once(address, deadline);
+    if (socket.is_ok()) return socket;
+    if (deadline.passed())
+      return Status::timed_out(socket.status().message() + " before the deadline; is the launcher alive?");
+    std::this_thread::sleep_until(Deadline::after(kRetryInterval).earlier(deadline).when());
+  }
+}
+
+std::string list_of(const std::vector<std::int32_t>& ranks) {
+  std::string out;
+  for (const auto rank : ranks) out += (out.empty() ? "" : ", ") + std::to_string(rank);
+  return out;
+}
+
+Status explain_deadline(const std::optional<Attendance>& attendance, int size) {
+  if (!attendance) return Status::timed_out("the server did not answer before the deadline");
+  std::string message = text(attendance->waiting.size(), " of ", size,
+                             " ranks had come before the deadline (", list_of(attendance->waiting), ")");
+  if (!attendance->missing.empty()) message += "; missing: " + list_of(attendance->missing);
+  if (!attendance->gone.empty()) message += "; came and broke off: " + list_of(attendance->gone);
+  return Status::timed_out(message);
+}
+
+Result<std::vector<Bytes>> await_answer(int socket, int size, Deadline deadline) {
+  MessageReader reader(max_answer_bytes(size));
+  std::optional<Attendance> attendance;
+  Deadline next_ask = Deadline::after({});
+  while (true) {
+    if (deadline.passed()) return explain_deadline(attendance, size);
+    if (next_ask.passed()) {
+      // A failure shows at the next read, after what the server may have said before.
+      [[maybe_unused]] const Status ignored = send_all(socket, encode_ask(), deadline);
+      next_ask = Deadline::after(kAskInterval);
+    }
+    const auto ready = wait_for_events(socket, POLLIN, deadline.earlier(next_ask));
+    if (!ready.is_ok()) return ready.status();
+    if (!ready.value()) continue;
+    switch (reader.advance(socket)) {
+      case MessageReader::Outcome::incomplete:
+        continue;
+      case MessageReader::Outcome::closed:
+        return Status::aborted("the server closed the connection");
+      case MessageReader::Outcome::foreign:
+      case MessageReader::Outcome::too_long:
+        return Status::unavailable("what answers there is not a rendezvous server");
+      case MessageReader::Outcome::message:
+        break;
+    }
+    if (reader.type() == MessageType::refused)
+      return Status::invalid_argument("refused: " + decode_refusal(reader.body()));
+    if (reader.type() == MessageType::gathered) {
+      auto gathered = decode_gathered(reader.body(), size);
+      if (!gathered.is_ok()) return gathered.status();
+      return std::move(gathered->payloads);
+    }
+    if (reader.type() == MessageType::progress) {
+      auto decoded = decode_attendance(reader.body());
+      if (!decoded.is_ok()) return decoded.status();
+      attendance = std::move(decoded).value();
+    }
+  }
+}
+
+Result<std::vector<Bytes>> meet(const std::string& address, const Hello& hello, Deadline deadline) {
+  if (hello.payload.size() > kMaxPayloadBytes) {
+    return Status::invalid_argument(text("the payload has ", hello.payload.size(), " bytes; at most ",
+                                         kMaxPayloadBytes, " are possible"));
+  }
+  const auto parsed = SocketAddress::parse(address);
+  if (!parsed.is_ok()) return parsed.status();
+  const auto socket = connect_until(parsed.value(), deadline);
+  if (!socket.is_ok()) return socket.status();
+  const int fd = socket.value().get();
+  if (Status sent = send_all(fd, encode(hello), deadline); sent.code() == StatusCode::timed_out) return sent;
+  return await_answer(fd, hello.size, deadline);
+}
+
+}  // namespace
+
+Result<std::vector<Bytes>> rendezvous(const std::string& address, const std::string& job_key, int rank,
+                                      int size, std::span<const std::byte> mine, Deadline deadline) {
+  Hello hello;
+  hello.job_key = job_key;
+  hello.rank = rank;
+  hello.size = size;
+  hello.payload.assign(mine.begin(), mine.end());
+  auto met = meet(address, hello, deadline);
+  if (met.is_ok()) return met;
+  return met.status().with_prefix(text("rank ", rank, ": rendezvous at ", address, ": "));
+}
+
+}  // namespace hvd

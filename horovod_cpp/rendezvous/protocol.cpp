@@ -1,0 +1,160 @@
+#include "horovod_cpp/rendezvous/protocol.h"
+
+#include "horovod_cpp/base/secret.h"
+#include "horovod_cpp/base/socket.h"
+#include "horovod_cpp/base/text.h"
+
+namespace hvd::rendezvous_protocol {
+namespace {
+
+Bytes message(MessageType type, std::span<const std::byte> body) {
+  ByteWriter out;
+  out.put(kMagic);
+  out.put(type);
+  out.put(static_cast<std::uint64_t>(body.size()));
+  Bytes bytes = out.take();
+  bytes.insert(bytes.end(), body.begin(), body.end());
+  return bytes;
+}
+
+void put_ranks(ByteWriter& out, const std::vector<std::int32_t>& ranks) {
+  out.put_bytes(std::as_bytes(std::span(ranks)));
+}
+
+std::vector<std::int32_t> get_ranks(ByteReader& in) {
+  const auto bytes = in.get_bytes();
+  std::vector<std::int32_t> ranks(bytes.size() / sizeof(std::int32_t));
+  if (!ranks.empty()) std::memcpy(ranks.data(), bytes.data(), ranks.size() * sizeof(std::int32_t));
+  return ranks;
+}
+
+Status nonsense() { return Status::internal("the rendezvous server's answer cannot be read"); }
+
+}  // namespace
+
+std::size_t max_answer_bytes(int size) {
+  return static_cast<std::size_t>(size) * (kMaxPayloadBytes + 16) + 4096;
+}
+
+Bytes encode(const Hello& hello) {
+  ByteWriter out;
+  out.put(hello.protocol_version);
+  out.put_text(hello.library_version);
+  out.put_text(hello.job_key);
+  out.put(hello.rank);
+  out.put(hello.size);
+  out.put_bytes(hello.payload);
+  return message(MessageType::hello, out.bytes());
+}
+
+Bytes encode_ask() { return message(MessageType::ask, {}); }
+
+Bytes encode(const Attendance& attendance) {
+  ByteWriter out;
+  put_ranks(out, attendance.waiting);
+  put_ranks(out, attendance.missing);
+  put_ranks(out, attendance.gone);
+  return message(MessageType::progress, out.bytes());
+}
+
+Bytes encode(const Gathered& gathered) {
+  ByteWriter out;
+  out.put(gathered.round);
+  out.put(static_cast<std::uint32_t>(gathered.payloads.size()));
+  for (const Bytes& payload : gathered.payloads) out.put_bytes(payload);
+  return message(MessageType::gathered, out.bytes());
+}
+
+Bytes encode_refusal(const std::string& reason) {
+  return message(MessageType::refused, std::as_bytes(std::span(reason)));
+}
+
+Result<Attendance> decode_attendance(std::span<const std::byte> body) {
+  ByteReader in(body);
+  Attendance attendance;
+  attendance.waiting = get_ranks(in);
+  attendance.missing = get_ranks(in);
+  attendance.gone = get_ranks(in);
+  if (in.failed() || in.remaining() > 0) return nonsense();
+  return attendance;
+}
+
+Result<Gathered> decode_gathered(std::span<const std::byte> body, int size) {
+  ByteReader in(body);
+  Gathered gathered;
+  gathered.round = in.get<std::uint32_t>();
+  if (in.get<std::uint32_t>() != static_cast<std::uint32_t>(size)) return nonsense();
+  for (int rank = 0; rank < size; ++rank) {
+    const auto payload = in.get_bytes();
+    gathered.payloads.emplace_back(payload.begin(), payload.end());
+  }
+  if (in.failed() || in.remaining() > 0) return nonsense();
+  return gathered;
+}
+
+std::string decode_refusal(std::span<const std::byte> body) {
+  return {reinterpret_cast<const char*>(body.data()), body.size()};
+}
+
+Result<Hello> check_hello(std::span<const std::byte> body, const std::string& job_key, int size) {
+  ByteReader in(body);
+  Hello hello;
+  hello.protocol_version = in.get<std::uint32_t>();
+  if (!in.failed() && hello.protocol_version != kVersion) {
+    return Status::unavailable(text("wrong version: the rank speaks rendezvous protocol ",
+                                    hello.protocol_version, ", the launcher ", kVersion,
+                                    "; install the same horovod_cpp everywhere"));
+  }
+  hello.library_version = in.get_text();
+  hello.job_key = in.get_text();
+  hello.rank = in.get<std::int32_t>();
+  hello.size = in.get<std::int32_t>();
+  const auto payload = in.get_bytes();
+  if (in.failed() || in.remaining() > 0) return Status::invalid_argument("the greeting cannot be read");
+  hello.payload.assign(payload.begin(), payload.end());
+
+  if (!is_same_secret(hello.job_key, job_key)) {
+    return Status::invalid_argument("wrong job key: this address belongs to another job");
+  }
+  if (hello.library_version != HVD_VERSION) {
+    return Status::unavailable(text("wrong version: the rank has horovod_cpp ", hello.library_version,
+                                    ", the launcher ", HVD_VERSION, "; install the same everywhere"));
+  }
+  if (hello.size != size) {
+    return Status::invalid_argument(
+        text("wrong size: the rank expects ", hello.size, " ranks, the job has ", size));
+  }
+  if (hello.rank < 0 || hello.rank >= size) {
+    return Status::invalid_argument(
+        text("rank ", hello.rank, " is out of range: the job has ", size, " ranks"));
+  }
+  if (hello.payload.size() > kMaxPayloadBytes) {
+    return Status::invalid_argument(text("the payload is too long: ", hello.payload.size(), " bytes"));
+  }
+  return hello;
+}
+
+MessageReader::Outcome MessageReader::advance(int socket) {
+  if (received_ >= sizeof(Header) && received_ == sizeof(Header) + body_.size()) {
+    received_ = 0;
+    body_.clear();
+  }
+  while (true) {
+    const auto header = std::as_writable_bytes(std::span(&header_, 1));
+    const bool in_header = received_ < header.size();
+    const auto wanted =
+        in_header ? header.subspan(received_) : std::span(body_).subspan(received_ - header.size());
+    if (!in_header && wanted.empty()) return Outcome::message;
+    const Progress progress = receive_some(socket, wanted);
+    if (!progress.is_open) return Outcome::closed;
+    if (progress.bytes == 0) return Outcome::incomplete;
+    received_ += progress.bytes;
+    if (in_header && received_ == header.size()) {
+      if (header_.magic != kMagic) return Outcome::foreign;
+      if (header_.length_bytes > max_body_bytes_) return Outcome::too_long;
+      body_.resize(header_.length_bytes);
+    }
+  }
+}
+
+}  // namespace hvd::rendezvous_protocol

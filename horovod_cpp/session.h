@@ -1,0 +1,82 @@
+// Session: everything that lives for one membership of ranks. The public API of the core; knows no framework.
+//
+// A Session is immutable in who takes part (rank, size, backends). It owns two threads: the coordinator, which agrees with the
+// other ranks on what to do next and does it, and the watcher, which sleeps until a peer dies.
+//
+// Threading: every method may be called from any thread.
+// Errors: a caller's bug comes back as invalid_argument at the call, nothing was submitted. Disagreement between ranks ends the
+// Work concerned with mismatch on every rank. When the world fails (a peer died, a connection broke) the first failure latches the
+// Session: all pending Work ends with it and later submissions end at once with the same Status.
+// After fork(2) the child must not use the Session it inherited.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "horovod_cpp/base/config.h"
+#include "horovod_cpp/base/status.h"
+#include "horovod_cpp/base/types.h"
+#include "horovod_cpp/base/unique_fd.h"
+#include "horovod_cpp/coordinator/declaration.h"
+#include "horovod_cpp/coordinator/submission.h"
+#include "horovod_cpp/ports/clock.h"
+#include "horovod_cpp/ports/collectives.h"
+#include "horovod_cpp/ports/transport.h"
+#include "horovod_cpp/work.h"
+
+namespace hvd {
+
+// What a Session is made of. bindings/runtime fills it from the environment; tests fill it by hand.
+struct SessionParts {
+  Placement placement;
+  Config config;
+  std::unique_ptr<Transport> control;  // negotiation; nobody else may use it
+  // What reduces, at most one for each device type.
+  std::vector<std::unique_ptr<Collectives>> collectives;
+  // A connected socket to each rank (own entry closed) that carries nothing but life: its end means that the peer is gone.
+  // Empty where something else watches (threads as ranks, mpirun).
+  std::vector<UniqueFd> peer_links;
+  std::shared_ptr<const Clock> clock = std::make_shared<SteadyClock>();
+};
+
+class Session {
+ public:
+  // Collective in effect (the parts already are). Starts the threads.
+  static Result<std::unique_ptr<Session>> create(SessionParts parts);
+  // Ends everything that is pending with shut_down and joins the threads; does not wait for other ranks.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  int rank() const;
+  int size() const;
+  const Placement& placement() const;
+  // For people: "control shm, cpu shm, cuda nccl".
+  std::string backends() const;
+
+  // Local and cheap after the first call. The same declaration again gives the same id. A name that is declared again with
+  // other properties (a tensor has grown) gets a new id, unless the old one is still pending: then invalid_argument.
+  Result<TensorId> declare(const Declaration& declaration);
+
+  // Never blocks. Fails at once (a finished Work) if the id is already pending, the Session is latched or shut down.
+  Work submit(Submission submission);
+  // Several at once: one wake-up of the coordinator.
+  std::vector<Work> submit(std::vector<Submission> submissions);
+
+  // Ends the Session on this rank with `why`: pending Work ends with it, the other ranks notice.
+  void abort(const Status& why);
+  // ok, or what ended the Session.
+  Status status() const;
+
+  // Says goodbye to the other ranks and waits until all have done so, or the deadline. Operations that other ranks submit
+  // without this one end there with an error that names it. Idempotent.
+  Status shutdown(Deadline deadline);
+
+ private:
+  class Body;
+  explicit Session(std::unique_ptr<Body> body);
+  std::unique_ptr<Body> body_;
+};
+
+}  // namespace hvd

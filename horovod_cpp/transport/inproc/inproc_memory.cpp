@@ -1,0 +1,95 @@
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/transport/inproc/anonymous_memory.h"
+#include "horovod_cpp/transport/inproc/inproc.h"
+
+namespace hvd {
+namespace {
+
+// One allocate() of all ranks.
+struct Round {
+  explicit Round(int size) : memories(static_cast<std::size_t>(size)) {}
+  std::vector<MappedMemory> memories;
+  int joined = 0;
+};
+
+// What the ranks share. Every member is guarded by the mutex.
+class Meeting {
+ public:
+  explicit Meeting(int size) : size_(size), open_round_(std::make_shared<Round>(size)) {}
+  int size() const { return size_; }
+
+  Result<std::vector<MappedMemory>> join(int rank, Result<MappedMemory> mine, Deadline deadline) {
+    std::unique_lock lock(mutex_);
+    if (!mine.is_ok()) fail(mine.status().with_prefix(text("rank ", rank, ": ")));
+    HVD_RETURN_IF_ERROR(failure_);
+    // The round is replaced when it is complete,
+    // so a fast rank's next round cannot touch what a slow rank still has to read.
+    const std::shared_ptr<Round> round = open_round_;
+    round->memories[static_cast<std::size_t>(rank)] = std::move(mine).value();
+    if (++round->joined == size_) {
+      open_round_ = std::make_shared<Round>(size_);
+      changed_.notify_all();
+      return round->memories;
+    }
+    const auto over = [&] { return round->joined == size_ || !failure_.is_ok(); };
+    if (deadline.is_never()) {
+      changed_.wait(lock, over);
+    } else if (!changed_.wait_until(lock, deadline.when(), over)) {
+      fail(Status::timed_out(text("rank ", rank, ": shared memory: only ", round->joined, " of ", size_,
+                                  " ranks joined before the deadline")));
+    }
+    if (round->joined == size_) return round->memories;
+    return failure_;
+  }
+
+  void leave(int rank) {
+    const std::lock_guard lock(mutex_);
+    fail(Status::aborted(text("shared memory: rank ", rank, " has left")));
+  }
+
+ private:
+  void fail(const Status& why) {
+    if (!failure_.is_ok()) return;
+    failure_ = why;
+    changed_.notify_all();
+  }
+
+  const int size_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::shared_ptr<Round> open_round_;
+  Status failure_;
+};
+
+class InprocMemory final : public MemoryExchange {
+ public:
+  InprocMemory(int rank, std::shared_ptr<Meeting> meeting) : rank_(rank), meeting_(std::move(meeting)) {}
+  ~InprocMemory() override { meeting_->leave(rank_); }
+  InprocMemory(const InprocMemory&) = delete;
+  InprocMemory& operator=(const InprocMemory&) = delete;
+
+  int rank() const override { return rank_; }
+  int size() const override { return meeting_->size(); }
+  Result<std::vector<MappedMemory>> allocate(std::size_t bytes, Deadline deadline) override {
+    return meeting_->join(rank_, map_anonymous_memory(bytes), deadline);
+  }
+
+ private:
+  const int rank_;
+  const std::shared_ptr<Meeting> meeting_;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<MemoryExchange>> make_inproc_memory(int size) {
+  const auto meeting = std::make_shared<Meeting>(size);
+  std::vector<std::unique_ptr<MemoryExchange>> ranks;
+  for (int rank = 0; rank < size; ++rank) ranks.push_back(std::make_unique<InprocMemory>(rank, meeting));
+  return ranks;
+}
+
+}  // namespace hvd

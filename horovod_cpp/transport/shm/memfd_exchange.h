@@ -1,0 +1,19 @@
+// Shared memory of the processes of one host without names: each rank's memory is an anonymous memfd that it
+// hands to its peers.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "horovod_cpp/base/unique_fd.h"
+#include "horovod_cpp/ports/memory_exchange.h"
+
+namespace hvd {
+
+// `links` come from connect_local_mesh: links[r] leads to rank r, the own entry is closed. They are not
+// owned, must outlive the exchange, carry its messages during allocate, and nothing of it between two calls.
+// Memory is fully allocated, or allocate fails on every rank; it cannot be resized by anybody, so touching it
+// never raises SIGBUS. The first failure is kept: later calls return it.
+std::unique_ptr<MemoryExchange> make_memfd_exchange(int rank, std::span<const UniqueFd> links);
+
+}  // namespace hvd

@@ -1,0 +1,263 @@
+#include "horovod_cpp/transport/tcp/tcp_mesh.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <chrono>
+#include <list>
+#include <utility>
+
+#include "horovod_cpp/base/socket.h"
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/transport/tcp/handshake.h"
+
+namespace hvd {
+namespace {
+
+constexpr auto kConnectPatience = std::chrono::seconds(2);
+// The peer answers only when it has come to connect_tcp_mesh itself.
+constexpr auto kAnswerPatience = std::chrono::seconds(5);
+constexpr auto kStrangerPatience = std::chrono::seconds(10);
+constexpr auto kRetryPause = std::chrono::milliseconds(50);
+
+// A Greeting that arrives in pieces.
+struct GreetingReader {
+  Greeting greeting;
+  std::size_t received_bytes = 0;
+
+  bool is_complete() const { return received_bytes == sizeof(greeting); }
+  // False: the other side closed the connection.
+  bool advance(int socket) {
+    while (!is_complete()) {
+      const auto rest = std::as_writable_bytes(std::span(&greeting, 1)).subspan(received_bytes);
+      const Progress progress = receive_some(socket, rest);
+      if (!progress.is_open) return false;
+      if (progress.bytes == 0) return true;
+      received_bytes += progress.bytes;
+    }
+    return true;
+  }
+};
+
+// The way to one lower rank.
+struct Dialing {
+  enum class Phase { pausing, connecting, awaiting_answer, done };
+  int peer = 0;
+  std::vector<SocketAddress> addresses;
+  std::size_t next_address = 0;
+  Phase phase = Phase::pausing;
+  UniqueFd socket;
+  GreetingReader answer;
+  Deadline limit = Deadline::after({});  // of the phase
+  std::string last_failure = "not tried yet";
+};
+
+// A connection that was accepted and has not yet proven itself.
+struct Caller {
+  UniqueFd socket;
+  GreetingReader greeting;
+  Deadline limit = Deadline::after(kStrangerPatience);
+  bool is_greeted = false;  // the Greeting was good and answered
+};
+
+class Mesh {
+ public:
+  Mesh(int rank, int size, const TcpListener& listener, std::span<const TcpContact> contacts,
+       const std::string& job_key)
+      : rank_(rank),
+        size_(size),
+        listener_(listener),
+        job_key_(job_key),
+        links_(static_cast<std::size_t>(size)) {
+    for (int peer = 0; peer < rank; ++peer) {
+      Dialing dialing;
+      dialing.peer = peer;
+      dialing.addresses = addresses_to_try(contacts[static_cast<std::size_t>(rank)],
+                                           contacts[static_cast<std::size_t>(peer)]);
+      if (dialing.addresses.empty())
+        dialing.last_failure = "it has no address that can be reached from this host";
+      dialings_.push_back(std::move(dialing));
+    }
+  }
+
+  Result<std::vector<UniqueFd>> complete(Deadline deadline) {
+    while (true) {
+      for (Dialing& dialing : dialings_) advance(dialing);
+      accept_all();
+      std::erase_if(callers_, [this](Caller& caller) { return !advance(caller); });
+      if (missing().empty()) return std::move(links_);
+      if (deadline.passed()) return explain_deadline();
+      sleep(deadline);
+    }
+  }
+
+ private:
+  std::vector<int> missing() const {
+    std::vector<int> out;
+    for (int peer = 0; peer < size_; ++peer) {
+      if (peer != rank_ && !links_[static_cast<std::size_t>(peer)].is_open()) out.push_back(peer);
+    }
+    return out;
+  }
+
+  Status explain_deadline() const {
+    std::string message = text("rank ", rank_, ": connecting over TCP: missing at the deadline:");
+    for (const int peer : missing()) {
+      message += text(
+          " rank ", peer, " (",
+          peer < rank_ ? dialings_[static_cast<std::size_t>(peer)].last_failure : "it did not connect", ")");
+    }
+    return Status::timed_out(message);
+  }
+
+  void give_up(Dialing& dialing, const std::string& why) {
+    const std::size_t count = dialing.addresses.size();
+    dialing.last_failure = dialing.addresses[dialing.next_address % count].text() + ": " + why;
+    ++dialing.next_address;
+    dialing.socket.reset();
+    dialing.phase = Dialing::Phase::pausing;
+    // The next address at once, a new round after a pause.
+    dialing.limit = Deadline::after(dialing.next_address % count == 0 ? kRetryPause : kRetryPause * 0);
+  }
+
+  void advance(Dialing& dialing) {
+    if (dialing.addresses.empty()) return;
+    switch (dialing.phase) {
+      case Dialing::Phase::done:
+        return;
+      case Dialing::Phase::pausing:
+        if (dialing.limit.passed()) start(dialing);
+        return;
+      case Dialing::Phase::connecting:
+        greet(dialing);
+        return;
+      case Dialing::Phase::awaiting_answer:
+        read_answer(dialing);
+        return;
+    }
+  }
+
+  void start(Dialing& dialing) {
+    auto socket = start_connect(dialing.addresses[dialing.next_address % dialing.addresses.size()]);
+    if (!socket.is_ok()) return give_up(dialing, socket.status().message());
+    dialing.socket = std::move(socket).value();
+    dialing.phase = Dialing::Phase::connecting;
+    dialing.limit = Deadline::after(kConnectPatience);
+  }
+
+  void greet(Dialing& dialing) {
+    pollfd entry{dialing.socket.get(), POLLOUT, 0};
+    if (::poll(&entry, 1, 0) <= 0) {
+      if (dialing.limit.passed()) give_up(dialing, "no answer to the attempt to connect");
+      return;
+    }
+    if (const int error_number = pending_error(dialing.socket.get()); error_number != 0) {
+      return give_up(dialing, error_text(error_number));
+    }
+    const Greeting greeting = make_greeting(rank_, dialing.peer, size_, job_key_);
+    // A fresh socket takes so few bytes at once.
+    if (send_some(dialing.socket.get(), std::as_bytes(std::span(&greeting, 1))).bytes != sizeof(greeting)) {
+      return give_up(dialing, "it does not take the greeting");
+    }
+    dialing.answer = {};
+    dialing.phase = Dialing::Phase::awaiting_answer;
+    dialing.limit = Deadline::after(kAnswerPatience);
+  }
+
+  void read_answer(Dialing& dialing) {
+    const int fd = dialing.socket.get();
+    if (!dialing.answer.advance(fd))
+      return give_up(dialing, "it closed the connection: another job, or no rank");
+    if (!dialing.answer.is_complete()) {
+      if (dialing.limit.passed()) give_up(dialing, "it did not answer the greeting");
+      return;
+    }
+    const Greeting& answer = dialing.answer.greeting;
+    if (const Status checked = check_greeting(answer, rank_, size_, job_key_); !checked.is_ok()) {
+      return give_up(dialing, checked.message());
+    }
+    if (answer.from != dialing.peer) return give_up(dialing, text("rank ", answer.from, " answers there"));
+    if (send_some(fd, std::span(&kConfirmation, 1)).bytes != 1)
+      return give_up(dialing, "it closed the connection");
+    links_[static_cast<std::size_t>(dialing.peer)] = std::move(dialing.socket);
+    dialing.phase = Dialing::Phase::done;
+  }
+
+  void accept_all() {
+    while (true) {
+      auto socket = accept_connection(listener_.socket());
+      if (!socket.is_ok() || !socket->is_open()) return;
+      // More would be strangers who want to use up our descriptors.
+      if (callers_.size() >= 2 * links_.size() + 64) callers_.pop_front();
+      callers_.emplace_back();
+      callers_.back().socket = std::move(socket).value();
+    }
+  }
+
+  // False: to be forgotten.
+  bool advance(Caller& caller) {
+    const int fd = caller.socket.get();
+    if (caller.limit.passed()) return false;
+    if (!caller.is_greeted) {
+      if (!caller.greeting.advance(fd)) return false;
+      if (!caller.greeting.is_complete()) return true;
+      const Greeting& greeting = caller.greeting.greeting;
+      if (!check_greeting(greeting, rank_, size_, job_key_).is_ok() || greeting.from < rank_) return false;
+      const Greeting answer = make_greeting(rank_, greeting.from, size_, job_key_);
+      if (send_some(fd, std::as_bytes(std::span(&answer, 1))).bytes != sizeof(answer)) return false;
+      caller.is_greeted = true;
+    }
+    std::byte confirmation{};
+    const Progress progress = receive_some(fd, std::span(&confirmation, 1));
+    if (progress.is_open && progress.bytes == 0) return true;
+    if (progress.is_open && confirmation == kConfirmation) {
+      // A rank confirms one connection only.
+      UniqueFd& link = links_[static_cast<std::size_t>(caller.greeting.greeting.from)];
+      if (!link.is_open()) link = std::move(caller.socket);
+    }
+    return false;
+  }
+
+  void sleep(Deadline deadline) {
+    std::vector<pollfd> entries{{listener_.socket(), POLLIN, 0}};
+    for (const Dialing& dialing : dialings_) {
+      if (dialing.phase == Dialing::Phase::done || dialing.addresses.empty()) continue;
+      deadline = deadline.earlier(dialing.limit);
+      if (!dialing.socket.is_open()) continue;
+      const short events = dialing.phase == Dialing::Phase::connecting ? POLLOUT : POLLIN;
+      entries.push_back({dialing.socket.get(), events, 0});
+    }
+    for (const Caller& caller : callers_) {
+      deadline = deadline.earlier(caller.limit);
+      entries.push_back({caller.socket.get(), POLLIN, 0});
+    }
+    // Whatever it returns, the next round looks at everything.
+    ::poll(entries.data(), entries.size(), deadline.poll_timeout_ms());
+  }
+
+  const int rank_;
+  const int size_;
+  const TcpListener& listener_;
+  const std::string& job_key_;
+  std::vector<UniqueFd> links_;
+  std::vector<Dialing> dialings_;
+  std::list<Caller> callers_;
+};
+
+}  // namespace
+
+Result<std::vector<UniqueFd>> connect_tcp_mesh(int rank, int size, const TcpListener& listener,
+                                               std::span<const TcpContact> contacts,
+                                               const std::string& job_key, Deadline deadline) {
+  if (static_cast<std::size_t>(size) != contacts.size() || rank < 0 || rank >= size) {
+    return Status::invalid_argument(
+        text("rank ", rank, " of ", size, ": connecting over TCP: ", contacts.size(), " contacts"));
+  }
+  if (job_key.size() > kMaxJobKeyBytes) {
+    return Status::invalid_argument(
+        text("the job key has ", job_key.size(), " bytes; at most ", kMaxJobKeyBytes, " are possible"));
+  }
+  return Mesh(rank, size, listener, contacts, job_key).complete(deadline);
+}
+
+}  // namespace hvd

@@ -1,0 +1,25 @@
+// A TCP connection between any two ranks of a job.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "horovod_cpp/base/deadline.h"
+#include "horovod_cpp/base/status.h"
+#include "horovod_cpp/base/unique_fd.h"
+#include "horovod_cpp/transport/tcp/tcp_contact.h"
+
+namespace hvd {
+
+// Collective. contacts[r] is rank r's TcpListener::contact(). result[r] is a non-blocking,
+// close-on-exec socket to rank r, for make_tcp_transport; the own entry is closed. Each
+// rank connects to the lower ranks and accepts the higher ones. Every address of a peer is
+// tried, again and again until the deadline. Connections of strangers (another protocol,
+// another job key, silence) are dropped. `job_key` has at most 128 bytes.
+// Errors: timed_out, naming the ranks that are missing and what happened with them last.
+Result<std::vector<UniqueFd>> connect_tcp_mesh(int rank, int size, const TcpListener& listener,
+                                               std::span<const TcpContact> contacts,
+                                               const std::string& job_key, Deadline deadline);
+
+}  // namespace hvd

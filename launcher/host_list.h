@@ -1,0 +1,26 @@
+// The value of -H: "localhost:2,node1:4". Pure.
+//
+// The seam for remote hosts: whoever adds them lifts check_hosts and gives each host a supervisor of its own.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "horovod_cpp/base/status.h"
+
+namespace hvd::launcher {
+
+struct HostSlots {
+  std::string host;
+  int slots = 1;
+};
+
+// "host", "host:slots", "[::1]:slots", separated by commas.
+Result<std::vector<HostSlots>> parse_hosts(std::string_view list);
+
+// ok if every host is this one (localhost, a loopback address,
+// `own_hostname` with or without its domain) and the slots suffice.
+Status check_hosts(const std::vector<HostSlots>& hosts, std::string_view own_hostname, int num_proc);
+
+}  // namespace hvd::launcher

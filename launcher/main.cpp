@@ -1,0 +1,85 @@
+// hvdrun: starts the ranks of a job. See README.md for who does what.
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "launcher/command_line.h"
+#include "launcher/cpu_topology.h"
+#include "launcher/front.h"
+#include "launcher/program_lookup.h"
+
+namespace hvd::launcher {
+namespace {
+
+std::string environment_value(const char* name, const char* fallback) {
+  const char* const value = std::getenv(name);
+  return value != nullptr ? value : fallback;
+}
+
+std::string own_hostname() {
+  char name[HOST_NAME_MAX + 1] = "";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+// The launcher knows no backend; a companion beside it does.
+int check_build(const ProcessSetup& setup) {
+  std::error_code error;
+  const auto companion =
+      std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "hvd_check_build";
+  const std::string path = companion.string();
+  char name[] = "hvd_check_build";
+  char* const arguments[] = {name, nullptr};
+  setup.restore();
+  execv(path.c_str(), arguments);
+  const int reason = errno;
+  std::cerr << "hvdrun: --check-build asks " << path << ", which cannot be run: " << std::strerror(reason)
+            << "; build the target hvd_check_build" << std::endl;
+  return reason == ENOENT ? kExitNotFound : kExitNotExecutable;
+}
+
+int run(int argc, char** argv) {
+  const ProcessSetup setup = ProcessSetup::prepare();
+  auto line = parse_command_line({argv + 1, argv + argc}, own_hostname());
+  if (!line.is_ok()) {
+    std::cerr << "hvdrun: " << line.status().message() << std::endl;
+    return kExitUsage;
+  }
+  if (line->action == CommandLine::Action::print) {
+    std::cout << line->message << std::flush;
+    return 0;
+  }
+  if (line->action == CommandLine::Action::check_build) return check_build(setup);
+
+  JobPlan plan;
+  plan.options = std::move(line->job);
+  const auto program =
+      find_program(plan.options.command.front(), environment_value("PATH", "/usr/local/bin:/usr/bin:/bin"));
+  if (program.exit_status != 0) {
+    std::cerr << "hvdrun: " << program.message << std::endl;
+    return program.exit_status;
+  }
+  plan.program = program.path;
+  const std::string omp_threads = environment_value("OMP_NUM_THREADS", "");
+  plan.cores = plan_cores(allowed_cpus(), plan.options.num_proc, plan.options.bind, omp_threads);
+  for (char** entry = environ; *entry != nullptr; ++entry) plan.environment.emplace_back(*entry);
+  return run_job(plan, setup, argc, argv);
+}
+
+}  // namespace
+}  // namespace hvd::launcher
+
+int main(int argc, char** argv) {
+  if (argc < 1) return hvd::launcher::kExitUsage;  // execve allows it
+  return hvd::launcher::run(argc, argv);
+}

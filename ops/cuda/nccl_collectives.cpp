@@ -1,0 +1,210 @@
+#include "ops/cuda/nccl_collectives.h"
+
+#include <atomic>
+#include <utility>
+
+#include "horovod_cpp/base/text.h"
+
+namespace hvd {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(5);
+
+// The end of an operation, or of the communicator.
+class NcclCompletion final : public Event {
+ public:
+  NcclCompletion(std::shared_ptr<CudaEvent> event, std::shared_ptr<NcclCommunicator> communicator)
+      : event_(std::move(event)), communicator_(std::move(communicator)) {}
+
+  Result<bool> is_complete() override {
+    if (is_known_complete_.load(std::memory_order_acquire)) return true;
+    auto complete = event_->is_complete();
+    // After the event: an abort latches first and lets the kernels go then,
+    // so a complete event without a latch is genuine.
+    HVD_RETURN_IF_ERROR(communicator_->check());
+    if (complete.is_ok() && complete.value()) is_known_complete_.store(true, std::memory_order_release);
+    return complete;
+  }
+  Status synchronize(Deadline deadline) override {
+    for (Backoff backoff;; backoff.pause()) {
+      const auto complete = is_complete();
+      if (!complete.is_ok()) return complete.status();
+      if (complete.value()) return {};
+      if (deadline.passed())
+        return Status::timed_out("an NCCL operation was not finished on the device in time");
+    }
+  }
+  void* native_handle() const override { return event_->native_handle(); }
+
+ private:
+  std::shared_ptr<CudaEvent> event_;
+  std::shared_ptr<NcclCommunicator> communicator_;
+  std::atomic<bool> is_known_complete_{false};
+};
+
+// Calls of one group; the group is closed whatever happens in it.
+template <class EachSlice>
+ncclResult_t group(const NcclLibrary& nccl, std::span<const TensorSlice> slices, const EachSlice& each) {
+  ncclResult_t result = nccl.ncclGroupStart();
+  if (result != ncclSuccess) return result;
+  for (const TensorSlice& slice : slices) {
+    if (slice.count == 0) continue;
+    result = each(slice);
+    if (result != ncclSuccess && result != ncclInProgress) break;
+  }
+  const ncclResult_t end = nccl.ncclGroupEnd();
+  return result != ncclSuccess && result != ncclInProgress ? result : end;
+}
+
+bool is_empty(std::span<const TensorSlice> slices) {
+  for (const TensorSlice& slice : slices) {
+    if (slice.count > 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NcclCollectives>> NcclCollectives::connect(std::shared_ptr<const NcclLibrary> nccl,
+                                                                  NcclAbility ability,
+                                                                  std::shared_ptr<CudaDevice> device,
+                                                                  const ncclUniqueId& id, int rank, int size,
+                                                                  Deadline deadline) {
+  auto communicator = NcclCommunicator::connect(std::move(nccl), device->context(), id, rank, size, deadline);
+  if (!communicator.is_ok()) return communicator.status();
+  std::unique_ptr<NcclCollectives> out(
+      new NcclCollectives(ability, std::move(device), std::move(communicator).value()));
+  HVD_RETURN_IF_ERROR(out->communicator_->latch("opening", out->create_stream()));
+  return out;
+}
+
+Status NcclCollectives::create_stream() {
+  auto created = CudaStream::create(device_->context());
+  if (!created.is_ok()) return created.status();
+  stream_ = std::move(created).value();
+  auto word = device_->allocate(sizeof(std::int32_t));
+  if (!word.is_ok()) return word.status();
+  barrier_word_ = std::move(word).value();
+  const CudaContext& cuda = *device_->context();
+  const CudaContext::Current current(cuda);
+  HVD_RETURN_IF_ERROR(current.status());
+  return cuda.check(
+      cuda.driver().cuMemsetD32Async(reinterpret_cast<CUdeviceptr>(barrier_word_->data()), 0, 1, stream()),
+      "cuMemsetD32Async");
+}
+
+NcclCollectives::~NcclCollectives() {
+  bool is_idle = stream_ != nullptr && communicator_->check().is_ok();
+  if (is_idle) {
+    const auto end = stream_->record();
+    is_idle = end.is_ok() && NcclCompletion(std::static_pointer_cast<CudaEvent>(end.value()), communicator_)
+                                 .synchronize(Deadline::after(kPatience))
+                                 .is_ok();
+  }
+  // Freeing device memory waits for the device: better lost than never to return.
+  if (!communicator_->retire(is_idle, kPatience)) static_cast<void>(barrier_word_.release());
+}
+
+bool NcclCollectives::supports(OpKind kind, DataType dtype, ReduceOp op) const {
+  switch (kind) {
+    case OpKind::allreduce:
+      return nccl_type(dtype, ability_).has_value() && nccl_operation(op, dtype).has_value();
+    case OpKind::broadcast:
+    case OpKind::barrier:
+      return true;
+    case OpKind::allgather:
+    case OpKind::alltoall:
+    case OpKind::reducescatter:
+      break;
+  }
+  return false;
+}
+
+Result<Completion> NcclCollectives::allreduce(const AllreduceRequest& request) {
+  HVD_RETURN_IF_ERROR(communicator_->check());
+  const auto type = nccl_type(request.dtype, ability_);
+  auto operation = nccl_operation(request.op, request.dtype);
+  if (!type || !operation) {
+    return Status::unimplemented(
+        text("nccl allreduce: no ", name_of(request.op), " of ", name_of(request.dtype), " in NCCL ",
+             nccl_version_name(ability_.version), " on compute capability ", ability_.compute_capability));
+  }
+  const bool is_scaled = request.scale != 1.0;
+  auto scalar = nccl_scalar(request.scale, request.dtype);
+  if (is_scaled && (!scalar || request.op != ReduceOp::sum)) {
+    return Status::unimplemented(text("nccl allreduce: scale ", request.scale, " with ", name_of(request.op),
+                                      " of ", name_of(request.dtype),
+                                      "; only sums of floating types can be scaled"));
+  }
+  if (is_scaled && size_in_bytes(request.dtype) == 1 && scalar->value != request.scale) {
+    return Status::unimplemented(text("nccl allreduce: scale ", request.scale, " is ", scalar->value, " as ",
+                                      name_of(request.dtype), "; use a power of two"));
+  }
+  HVD_RETURN_IF_ERROR(wait_for_inputs("allreduce", request.slices));
+  if (is_empty(request.slices)) return Completion();
+
+  const NcclLibrary& nccl = communicator_->nccl();
+  if (is_scaled) {
+    HVD_RETURN_IF_ERROR(
+        communicator_->submit("ncclRedOpCreatePreMulSum", request.deadline, [&](ncclComm_t comm) {
+          return nccl.ncclRedOpCreatePreMulSum(&*operation, scalar->bytes.data(), *type,
+                                               ncclScalarHostImmediate, comm);
+        }));
+  }
+  HVD_RETURN_IF_ERROR(communicator_->submit("allreduce", request.deadline, [&](ncclComm_t comm) {
+    return group(nccl, request.slices, [&](const TensorSlice& slice) {
+      return nccl.ncclAllReduce(slice.input, slice.output, slice.count, *type, *operation, comm, stream());
+    });
+  }));
+  if (is_scaled) {
+    HVD_RETURN_IF_ERROR(communicator_->submit("ncclRedOpDestroy", request.deadline, [&](ncclComm_t comm) {
+      return nccl.ncclRedOpDestroy(*operation, comm);
+    }));
+  }
+  return finish("allreduce");
+}
+
+Result<Completion> NcclCollectives::broadcast(const BroadcastRequest& request) {
+  HVD_RETURN_IF_ERROR(communicator_->check());
+  if (request.root < 0 || request.root >= communicator_->size()) {
+    return Status::invalid_argument(
+        text("nccl broadcast: root ", request.root, " is not a rank of ", communicator_->size()));
+  }
+  HVD_RETURN_IF_ERROR(wait_for_inputs("broadcast", request.slices));
+  if (is_empty(request.slices)) return Completion();
+  const NcclLibrary& nccl = communicator_->nccl();
+  const NcclMoveType move = nccl_move_type(request.dtype);
+  HVD_RETURN_IF_ERROR(communicator_->submit("broadcast", request.deadline, [&](ncclComm_t comm) {
+    return group(nccl, request.slices, [&](const TensorSlice& slice) {
+      return nccl.ncclBroadcast(slice.input, slice.output, slice.count * move.elements, move.type,
+                                request.root, comm, stream());
+    });
+  }));
+  return finish("broadcast");
+}
+
+Status NcclCollectives::barrier(Deadline deadline) {
+  HVD_RETURN_IF_ERROR(communicator_->check());
+  const TensorSlice word{barrier_word_->data(), barrier_word_->data(), 1, nullptr};
+  const auto end = allreduce({.slices = {&word, 1}, .dtype = DataType::int32, .deadline = deadline});
+  if (!end.is_ok()) return end.status();
+  return communicator_->latch("barrier", end.value()->synchronize(deadline));
+}
+
+Status NcclCollectives::wait_for_inputs(const char* operation, std::span<const TensorSlice> slices) {
+  const Event* last = nullptr;
+  for (const TensorSlice& slice : slices) {
+    if (slice.ready == nullptr || slice.ready == last) continue;
+    HVD_RETURN_IF_ERROR(communicator_->latch(operation, stream_->wait(*slice.ready)));
+    last = slice.ready;
+  }
+  return {};
+}
+
+Result<Completion> NcclCollectives::finish(const char* operation) {
+  auto event = CudaEvent::record(device_->context(), static_cast<CUstream>(stream_->native_handle()));
+  if (!event.is_ok()) return communicator_->latch(operation, event.status());
+  return Completion(std::make_shared<NcclCompletion>(std::move(event).value(), communicator_));
+}
+
+}  // namespace hvd

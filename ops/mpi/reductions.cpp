@@ -1,0 +1,133 @@
+#include "ops/mpi/reductions.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+namespace hvd::mpi {
+namespace {
+
+struct TypeRow {
+  bool supported;
+  MPI_Datatype type;
+};
+
+TypeRow row_of(DataType dtype) {
+  switch (dtype) {
+    case DataType::uint8:
+      return {true, MPI_UINT8_T};
+    case DataType::int8:
+      return {true, MPI_INT8_T};
+    case DataType::uint16:
+      return {true, MPI_UINT16_T};
+    case DataType::int16:
+      return {true, MPI_INT16_T};
+    case DataType::uint32:
+      return {true, MPI_UINT32_T};
+    case DataType::int32:
+      return {true, MPI_INT32_T};
+    case DataType::uint64:
+      return {true, MPI_UINT64_T};
+    case DataType::int64:
+      return {true, MPI_INT64_T};
+    case DataType::float32:
+      return {true, MPI_FLOAT};
+    case DataType::float64:
+      return {true, MPI_DOUBLE};
+    case DataType::boolean:
+      return {true, MPI_UINT8_T};  // logical operations, see Operations::of
+    case DataType::float16:
+    case DataType::bfloat16:
+    case DataType::float8_e4m3:
+    case DataType::float8_e5m2:
+      break;
+  }
+  return {false, MPI_DATATYPE_NULL};
+}
+
+bool is_float(DataType dtype) { return dtype == DataType::float32 || dtype == DataType::float64; }
+
+template <class T>
+T smaller(T a, T b) {
+  if (std::isnan(a) || std::isnan(b)) return std::numeric_limits<T>::quiet_NaN();
+  if (a == b) return std::signbit(a) ? a : b;
+  return a < b ? a : b;
+}
+template <class T>
+T larger(T a, T b) {
+  if (std::isnan(a) || std::isnan(b)) return std::numeric_limits<T>::quiet_NaN();
+  if (a == b) return std::signbit(a) ? b : a;
+  return a > b ? a : b;
+}
+
+template <class T, T (*combine)(T, T)>
+void combine_all(const void* in, void* in_out, int count) {
+  const T* from = static_cast<const T*>(in);
+  T* to = static_cast<T*>(in_out);
+  for (int i = 0; i < count; ++i) to[i] = combine(from[i], to[i]);
+}
+
+void min_operation(void* in, void* in_out, int* count, MPI_Datatype* type) {
+  if (*type == MPI_FLOAT) combine_all<float, smaller<float>>(in, in_out, *count);
+  if (*type == MPI_DOUBLE) combine_all<double, smaller<double>>(in, in_out, *count);
+}
+void max_operation(void* in, void* in_out, int* count, MPI_Datatype* type) {
+  if (*type == MPI_FLOAT) combine_all<float, larger<float>>(in, in_out, *count);
+  if (*type == MPI_DOUBLE) combine_all<double, larger<double>>(in, in_out, *count);
+}
+
+template <class T>
+void multiply_all(void* values, std::size_t count, T factor) {
+  T* value = static_cast<T*>(values);
+  for (std::size_t i = 0; i < count; ++i) value[i] *= factor;
+}
+
+}  // namespace
+
+bool can_reduce(DataType dtype, ReduceOp op) {
+  const bool known =
+      op == ReduceOp::sum || op == ReduceOp::min || op == ReduceOp::max || op == ReduceOp::product;
+  return known && row_of(dtype).supported;
+}
+
+MPI_Datatype datatype_of(DataType dtype) { return row_of(dtype).type; }
+
+Operations::Operations() {
+  MPI_Op_create(&min_operation, 1, &min_);
+  MPI_Op_create(&max_operation, 1, &max_);
+}
+
+Operations::~Operations() {
+  if (min_ != MPI_OP_NULL) MPI_Op_free(&min_);
+  if (max_ != MPI_OP_NULL) MPI_Op_free(&max_);
+}
+
+MPI_Op Operations::of(DataType dtype, ReduceOp op) const {
+  if (dtype == DataType::boolean) return op == ReduceOp::sum || op == ReduceOp::max ? MPI_LOR : MPI_LAND;
+  switch (op) {
+    case ReduceOp::sum:
+      return MPI_SUM;
+    case ReduceOp::product:
+      return MPI_PROD;
+    case ReduceOp::min:
+      return is_float(dtype) ? min_ : MPI_MIN;
+    case ReduceOp::max:
+      return is_float(dtype) ? max_ : MPI_MAX;
+    default:
+      return MPI_OP_NULL;
+  }
+}
+
+void scale_in_place(DataType dtype, void* values, std::size_t count, double scale) {
+  if (scale == 1.0) return;
+  if (dtype == DataType::float32) multiply_all(values, count, static_cast<float>(scale));
+  if (dtype == DataType::float64) multiply_all(values, count, scale);
+}
+
+DefaultFloatingPoint::DefaultFloatingPoint() {
+  std::fegetenv(&saved_);
+  std::fesetenv(FE_DFL_ENV);
+}
+DefaultFloatingPoint::~DefaultFloatingPoint() { std::fesetenv(&saved_); }
+
+}  // namespace hvd::mpi

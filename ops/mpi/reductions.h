@@ -1,0 +1,54 @@
+// What MPI reduces for us: which MPI type and operation stand for an element type and a ReduceOp.
+//
+// MPI has no 16-bit or 8-bit floats: those are not supported. Sum, product and everything on integers use
+// MPI's own operations; boolean (0 is false, everything else true) is or for sum and max, and for product and
+// min, with results 0 and 1. min and max of floats use operations of ours: MPI leaves open what a NaN or the
+// two zeros give, and the ranks would differ. Here NaN wins and -0 < +0.
+#pragma once
+
+#include <mpi.h>
+
+#include <cfenv>
+#include <cstddef>
+
+#include "horovod_cpp/base/types.h"
+
+namespace hvd::mpi {
+
+bool can_reduce(DataType dtype, ReduceOp op);
+
+// Only where can_reduce.
+MPI_Datatype datatype_of(DataType dtype);
+
+// The operations that MPI does not have, made on construction and freed on destruction.
+// Belongs to one thread.
+class Operations {
+ public:
+  Operations();
+  ~Operations();
+  Operations(const Operations&) = delete;
+  Operations& operator=(const Operations&) = delete;
+  // Only where can_reduce. Commutative.
+  MPI_Op of(DataType dtype, ReduceOp op) const;
+
+ private:
+  MPI_Op min_ = MPI_OP_NULL;
+  MPI_Op max_ = MPI_OP_NULL;
+};
+
+// values[i] *= scale, rounded to dtype; other types than float32 and float64 are left alone.
+void scale_in_place(DataType dtype, void* values, std::size_t count, double scale);
+
+// While it lives, the calling thread rounds to nearest and keeps denormals, whatever the program has set.
+class DefaultFloatingPoint {
+ public:
+  DefaultFloatingPoint();
+  ~DefaultFloatingPoint();
+  DefaultFloatingPoint(const DefaultFloatingPoint&) = delete;
+  DefaultFloatingPoint& operator=(const DefaultFloatingPoint&) = delete;
+
+ private:
+  std::fenv_t saved_{};
+};
+
+}  // namespace hvd::mpi

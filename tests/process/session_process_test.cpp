@@ -1,0 +1,213 @@
+// Session with ranks as processes under the real launchers.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <sstream>
+#include <thread>
+
+#include "bindings/runtime/world.h"
+#include "tests/harness/process_case.h"
+#include "tests/harness/process_job.h"
+#include "tests/ranks/any_order.h"
+
+namespace hvd {
+namespace {
+
+Deadline soon() { return Deadline::after(std::chrono::minutes(2)); }
+
+int fail(const std::string& why) {
+  std::fprintf(stderr, "case failed on rank %d: %s\n", process_rank(), why.c_str());
+  return 1;
+}
+
+int run_with_session(const std::function<std::string(Session&)>& body) {
+  auto session = open_session();
+  if (!session.is_ok()) return fail(session.status().message());
+  if (const std::string wrong = body(**session); !wrong.empty()) return fail(wrong);
+  const Status status = (*session)->shutdown(soon());
+  return status.is_ok() ? 0 : fail(status.message());
+}
+
+std::string average_once(Session& session, float& value) {
+  Declaration declaration;
+  declaration.name = "value";
+  const auto id = session.declare(declaration);
+  if (!id.is_ok()) return id.status().message();
+  Submission submission;
+  submission.id = id.value();
+  submission.input = &value;
+  submission.output = &value;
+  return session.submit(std::move(submission)).wait(soon()).message();
+}
+
+HVD_PROCESS_CASE(any_order) {
+  return run_with_session([](Session& session) {
+    std::printf("%s\n", session.backends().c_str());
+    return submit_in_any_order(session, std::stoull(process_arguments().at(0)), 200, soon());
+  });
+}
+
+HVD_PROCESS_CASE(work_for_ever) {
+  return run_with_session([](Session& session) -> std::string {
+    float value = 1.0F;
+    for (int round = 0;; ++round) {
+      if (const std::string wrong = average_once(session, value); !wrong.empty()) return wrong;
+      if (round == 10) process_reached("work");
+    }
+  });
+}
+
+// As work_for_ever, but with a child that inherits every descriptor, as a data loader's workers do.
+HVD_PROCESS_CASE(work_for_ever_with_a_child) {
+  return run_with_session([](Session& session) -> std::string {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      std::this_thread::sleep_for(std::chrono::seconds(60));
+      std::_Exit(0);
+    }
+    float value = 1.0F;
+    for (int round = 0;; ++round) {
+      if (const std::string wrong = average_once(session, value); !wrong.empty()) return wrong;
+      if (round == 10) process_reached("work");
+    }
+  });
+}
+
+HVD_PROCESS_CASE(rank_1_exits_without_a_word) {
+  return run_with_session([](Session& session) -> std::string {
+    float value = 1.0F;
+    if (const std::string wrong = average_once(session, value); !wrong.empty()) return wrong;
+    if (process_rank() == 1) std::_Exit(7);
+    return average_once(session, value);
+  });
+}
+
+// Uses less than one per cent of a core while nothing happens.
+HVD_PROCESS_CASE(idle) {
+  return run_with_session([](Session& session) -> std::string {
+    float value = 1.0F;
+    if (const std::string wrong = average_once(session, value); !wrong.empty()) return wrong;
+    const double seconds = std::stod(process_arguments().at(0));
+    const auto cpu_seconds = [] {
+      rusage usage{};
+      ::getrusage(RUSAGE_SELF, &usage);
+      return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+             1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    };
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    const double before = cpu_seconds();
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    const double used = (cpu_seconds() - before) / seconds;
+    std::printf("idle: %.3f %% of a core over %.0f s\n", 100 * used, seconds);
+    return used < 0.01 ? "" : text("used ", 100 * used, " % of a core");
+  });
+}
+
+struct World {
+  const char* name;
+  std::vector<std::string> (*launcher)(int n);  // empty: hvdrun
+  std::vector<std::pair<std::string, std::string>> environment;
+  const char* backends;
+};
+
+std::vector<std::string> hvdrun(int) { return {}; }
+
+class Processes : public testing::TestWithParam<World> {
+ protected:
+  static ProcessOptions options(int n) {
+    ProcessOptions options;
+    options.launcher = GetParam().launcher(n);
+    options.environment = GetParam().environment;
+    return options;
+  }
+};
+
+// How many ranks ended with an error of their own that names the victim.
+int survivors_that_name(int victim, const std::string& errors) {
+  std::istringstream lines(errors);
+  int count = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t failed = line.find("case failed on rank ");
+    const std::size_t colon = line.find(": ", failed == std::string::npos ? 0 : failed);
+    if (failed == std::string::npos || colon == std::string::npos) continue;
+    if (line.find("rank " + std::to_string(victim), colon) != std::string::npos) ++count;
+  }
+  return count;
+}
+
+std::vector<World> worlds() {
+  return {
+      {"hvdrun_shm", hvdrun, {}, "control shm, cpu shm"},
+      {"hvdrun_tcp",
+       hvdrun,
+       {{"HVD_CONTROL", "tcp"}, {"HVD_CPU_OPERATIONS", "ring"}},
+       "control tcp, cpu ring"},
+#ifdef HVD_TEST_WITH_MPI
+      {"mpirun_shm", mpirun_command, {}, "control shm, cpu shm"},
+      {"mpirun_mpi",
+       mpirun_command,
+       {{"HVD_CONTROL", "mpi"}, {"HVD_CPU_OPERATIONS", "mpi"}},
+       "control mpi, cpu mpi"},
+#endif
+  };
+}
+INSTANTIATE_TEST_SUITE_P(Launchers, Processes, testing::ValuesIn(worlds()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(Processes, AnyOrderOfSubmission) {
+  ProcessOptions with_seed = options(4);
+  const std::string seed = std::to_string(std::random_device()());
+  with_seed.case_arguments = {seed};
+  const ProcessResult result = run_processes(4, "any_order", with_seed);
+  EXPECT_TRUE(result.is_clean()) << "seed " << seed << "\n" << result.describe();
+  EXPECT_NE(result.out.find(GetParam().backends), std::string::npos) << result.describe();
+}
+
+TEST_P(Processes, AnIdleRankSleeps) {
+  ProcessOptions idle = options(2);
+  idle.case_arguments = {std::getenv("HVD_TEST_ROUNDS") ? "10" : "3"};
+  const ProcessResult result = run_processes(2, "idle", idle);
+  EXPECT_TRUE(result.is_clean()) << result.describe();
+  std::printf("%s", result.out.c_str());
+}
+
+TEST_P(Processes, AKilledRankIsNamedByTheOthersAndNothingIsLeft) {
+  for (const int victim : {0, 1, 2}) {
+    ProcessJob job(3, "work_for_ever", options(3));
+    ASSERT_TRUE(job.wait_until_reached(victim, "work").is_ok());
+    ASSERT_TRUE(job.kill_rank(victim, SIGKILL).is_ok());
+    const ProcessResult result = job.finish();
+    EXPECT_NE(result.exit_code, 0) << result.describe();
+    EXPECT_FALSE(result.timed_out) << result.describe();
+    EXPECT_TRUE(result.leftovers.empty()) << result.describe();
+    // Where the ranks have links of their own, they name the victim; with MPI alone mpirun does.
+    if (std::string(GetParam().name) != "mpirun_mpi") {
+      EXPECT_EQ(survivors_that_name(victim, result.err), 2) << result.describe();
+    }
+  }
+}
+
+TEST(ProcessesWithChildren, AKilledRankIsNoticedThoughItsChildLives) {
+  ProcessJob job(3, "work_for_ever_with_a_child");
+  ASSERT_TRUE(job.wait_until_reached(1, "work").is_ok());
+  ASSERT_TRUE(job.kill_rank(1, SIGKILL).is_ok());
+  const ProcessResult result = job.finish();
+  EXPECT_EQ(survivors_that_name(1, result.err), 2) << result.describe();
+  EXPECT_FALSE(result.timed_out) << result.describe();
+  EXPECT_TRUE(result.leftovers.empty()) << result.describe();
+}
+
+TEST_P(Processes, ARankThatExitsWithoutAWordIsAnError) {
+  const ProcessResult result = run_processes(2, "rank_1_exits_without_a_word", options(2));
+  EXPECT_NE(result.exit_code, 0) << result.describe();
+  EXPECT_FALSE(result.timed_out) << result.describe();
+  EXPECT_TRUE(result.leftovers.empty()) << result.describe();
+}
+
+}  // namespace
+}  // namespace hvd

@@ -1,0 +1,129 @@
+// The process's own Context, on one rank without a launcher, and what holds without ranks.
+#include <gtest/gtest.h>
+#include <horovod_cpp/torch/collectives.h>
+#include <horovod_cpp/torch/errors.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <ATen/ops/ones.h>
+#include <numeric>
+
+#include "bindings/torch/integer_average.h"
+#include "examples/digits_data.h"
+
+namespace hvd {
+namespace {
+
+TEST(Process, IsOneRankWithoutALauncher) {
+  EXPECT_FALSE(is_initialized());
+  EXPECT_THROW(rank(), std::logic_error);
+  EXPECT_THROW(allreduce(at::ones({1})), std::logic_error);
+  shutdown();  // harmless
+  for (int round = 0; round < 2; ++round) {
+    init();
+    init();  // harmless
+    EXPECT_TRUE(is_initialized());
+    EXPECT_EQ(rank(), 0);
+    EXPECT_EQ(size(), 1);
+    EXPECT_EQ(local_rank(), 0);
+    EXPECT_EQ(local_size(), 1);
+    EXPECT_EQ(cross_rank(), 0);
+    EXPECT_EQ(cross_size(), 1);
+    EXPECT_EQ(allreduce(at::ones({2})).sum().item<float>(), 2);
+    shutdown();
+    EXPECT_FALSE(is_initialized());
+  }
+}
+
+TEST(Process, ForkedChildIsRefusedAndLeavesTheParentAlone) {
+  init();
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    int refusals = 0;
+    for (void (*call)() : {+[] { init(); }, +[] { shutdown(); }, +[] { allreduce(at::ones({1})); }}) {
+      try {
+        call();
+      } catch (const std::logic_error& error) {
+        if (std::string(error.what()).find("forked") != std::string::npos) ++refusals;
+      }
+    }
+    std::exit(refusals == 3 ? 0 : 1);  // with its exit handlers: they must not wait for anybody
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(allreduce(at::ones({2})).sum().item<float>(), 2);
+  shutdown();
+}
+
+TEST(Errors, FollowTheStatus) {
+  EXPECT_NO_THROW(throw_if_failed(Status()));
+  EXPECT_THROW(throw_if_failed(Status::invalid_argument("x")), std::invalid_argument);
+  EXPECT_THROW(throw_if_failed(Status::mismatch("x")), MismatchError);
+  EXPECT_THROW(throw_if_failed(Status::aborted("x")), WorldError);
+  EXPECT_THROW(throw_if_failed(Status::timed_out("x")), WorldError);
+  EXPECT_THROW(throw_if_failed(Status::shut_down("x")), WorldError);
+  EXPECT_THROW(throw_if_failed(Status::unavailable("x")), UnavailableError);
+  EXPECT_THROW(throw_if_failed(Status::unimplemented("x")), UnavailableError);
+  EXPECT_THROW(throw_if_failed(Status::internal("x")), InternalError);
+}
+
+TEST(IntegerAverage, RoundsTowardsZeroAndKnowsLargeWorlds) {
+  std::int8_t small[] = {-7, 7, -128};
+  divide_in_place(small, 3, DataType::int8, 2);
+  EXPECT_EQ(small[0], -3);
+  EXPECT_EQ(small[1], 3);
+  EXPECT_EQ(small[2], -64);
+  std::uint8_t byte[] = {255};
+  divide_in_place(byte, 1, DataType::uint8, 300);
+  EXPECT_EQ(byte[0], 0);
+  std::uint64_t large[] = {18446744073709551615U};
+  divide_in_place(large, 1, DataType::uint64, 3);
+  EXPECT_EQ(large[0], 6148914691236517205U);
+  std::int64_t negative[] = {-9};
+  divide_in_place(negative, 1, DataType::int64, 2);
+  EXPECT_EQ(negative[0], -4);
+  EXPECT_FALSE(is_integer(DataType::boolean));
+  EXPECT_FALSE(is_integer(DataType::float32));
+}
+
+TEST(DigitsData, PartsCoverEverythingOnce) {
+  for (const std::int64_t count : {0, 1, 7, 64, 297}) {
+    for (int size = 1; size <= 8; ++size) {
+      std::int64_t next = 0;
+      for (int rank = 0; rank < size; ++rank) {
+        const auto part = digits::part_of(count, rank, size);
+        EXPECT_EQ(part.begin, next);
+        EXPECT_LE(std::abs((part.end - part.begin) - count / size), 1);
+        next = part.end;
+      }
+      EXPECT_EQ(next, count);
+    }
+  }
+}
+
+TEST(DigitsData, OrdersArePermutationsThatDifferByEpochAndSeed) {
+  const auto order = digits::shuffled_indices(1500, 1, 0);
+  auto sorted = order;
+  std::sort(sorted.begin(), sorted.end());
+  std::vector<std::int64_t> all(1500);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(sorted, all);
+  EXPECT_EQ(order, digits::shuffled_indices(1500, 1, 0));
+  EXPECT_NE(order, digits::shuffled_indices(1500, 1, 1));
+  EXPECT_NE(order, digits::shuffled_indices(1500, 2, 0));
+}
+
+TEST(DigitsData, MissingFileSaysWhatToDo) {
+  try {
+    digits::load("/nowhere/digits.csv");
+    FAIL() << "no exception";
+  } catch (const std::runtime_error& error) {
+    EXPECT_NE(std::string(error.what()).find("./dev build"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace hvd

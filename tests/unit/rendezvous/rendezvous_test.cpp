@@ -1,0 +1,299 @@
+// Server and clients over real sockets: good ones, and slow, wrong and dying ones.
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "horovod_cpp/base/socket.h"
+#include "horovod_cpp/rendezvous/client.h"
+#include "horovod_cpp/rendezvous/protocol.h"
+#include "horovod_cpp/rendezvous/server.h"
+#include "tests/harness/run_ranks.h"
+
+namespace hvd {
+namespace {
+
+using namespace rendezvous_protocol;  // NOLINT(google-build-using-namespace)
+using std::chrono::milliseconds;
+
+Deadline soon() { return Deadline::after(std::chrono::seconds(30)); }
+
+Bytes bytes_of(const std::string& text) {
+  const auto view = std::as_bytes(std::span(text));
+  return {view.begin(), view.end()};
+}
+
+class Rendezvous : public ::testing::Test {
+ protected:
+  void start(int size) {
+    auto server = RendezvousServer::listen("127.0.0.1", size, "the key");
+    ASSERT_TRUE(server.is_ok()) << server.status().message();
+    server_ = std::move(server).value();
+    stop_.reset(::eventfd(0, EFD_CLOEXEC));
+    loop_ = std::thread([this] {
+      pollfd entries[2] = {{server_->event_fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+      while (entries[1].revents == 0) {
+        ::poll(entries, 2, -1);
+        server_->handle_events();
+      }
+    });
+  }
+  void TearDown() override {
+    if (!loop_.joinable()) return;
+    const std::uint64_t one = 1;
+    ASSERT_EQ(::write(stop_.get(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+    loop_.join();
+  }
+
+  Result<std::vector<Bytes>> come(int rank, int size, const std::string& payload, Deadline deadline = soon(),
+                                  const std::string& key = "the key") {
+    return rendezvous(server_->address(), key, rank, size, bytes_of(payload), deadline);
+  }
+  UniqueFd connect_raw() {
+    auto socket = start_connect(SocketAddress::parse(server_->address()).value());
+    EXPECT_TRUE(socket.is_ok()) << socket.status().message();
+    EXPECT_TRUE(wait_for_events(socket->get(), POLLOUT, soon()).value());
+    return std::move(socket).value();
+  }
+  // The server's next message on a raw connection.
+  std::pair<MessageType, Bytes> read_message(const UniqueFd& socket) {
+    MessageReader reader(1 << 24);
+    auto outcome = reader.advance(socket.get());
+    while (outcome == MessageReader::Outcome::incomplete &&
+           wait_for_events(socket.get(), POLLIN, soon()).value()) {
+      outcome = reader.advance(socket.get());
+    }
+    EXPECT_EQ(outcome, MessageReader::Outcome::message);
+    if (outcome != MessageReader::Outcome::message) return {};
+    return {reader.type(), Bytes(reader.body().begin(), reader.body().end())};
+  }
+  std::string refusal_of(const Bytes& message) {
+    const UniqueFd socket = connect_raw();
+    EXPECT_TRUE(send_all(socket.get(), message, soon()).is_ok());
+    const auto [type, body] = read_message(socket);
+    EXPECT_EQ(type, MessageType::refused);
+    return decode_refusal(body);
+  }
+  // All ranks meet, whatever happened before.
+  void expect_meeting(int size, const std::string& word) {
+    run_ranks(size, [&](RankScope& scope) {
+      const auto met = come(scope.rank(), size, word + std::to_string(scope.rank()));
+      ASSERT_TRUE(met.is_ok()) << met.status().message();
+      ASSERT_EQ(met.value().size(), static_cast<std::size_t>(size));
+      for (int rank = 0; rank < size; ++rank) {
+        EXPECT_TRUE(met.value()[static_cast<std::size_t>(rank)] == bytes_of(word + std::to_string(rank)));
+      }
+    });
+  }
+
+  std::unique_ptr<RendezvousServer> server_;
+  UniqueFd stop_;
+  std::thread loop_;
+};
+
+Hello hello_of(int rank, int size) {
+  Hello hello;
+  hello.job_key = "the key";
+  hello.rank = rank;
+  hello.size = size;
+  return hello;
+}
+
+TEST_F(Rendezvous, AllRanksGetAllPayloadsAgainAndAgain) {
+  start(5);
+  for (const char* word : {"", "second ", "third "}) expect_meeting(5, word);
+}
+
+TEST_F(Rendezvous, OneRankMeetsItself) {
+  start(1);
+  expect_meeting(1, "alone");
+}
+
+TEST_F(Rendezvous, TheLargestPayloadsArrive) {
+  start(3);
+  run_ranks(3, [&](RankScope& scope) {
+    const std::string payload(kMaxPayloadBytes, static_cast<char>('a' + scope.rank()));
+    const auto met = come(scope.rank(), 3, payload);
+    ASSERT_TRUE(met.is_ok()) << met.status().message();
+    for (int rank = 0; rank < 3; ++rank) {
+      const Bytes& got = met.value()[static_cast<std::size_t>(rank)];
+      EXPECT_EQ(got.size(), kMaxPayloadBytes);
+      EXPECT_EQ(got.back(), static_cast<std::byte>('a' + rank));
+    }
+  });
+  const auto too_long = come(0, 3, std::string(kMaxPayloadBytes + 1, 'x'));
+  EXPECT_EQ(too_long.status().code(), StatusCode::invalid_argument) << too_long.status().message();
+}
+
+TEST_F(Rendezvous, WrongClientsLearnWhyAndDisturbNobody) {
+  start(2);
+  const auto expect_refused = [](const Result<std::vector<Bytes>>& met, const std::string& reason) {
+    EXPECT_EQ(met.status().code(), StatusCode::invalid_argument);
+    EXPECT_NE(met.status().message().find(reason), std::string::npos) << met.status().message();
+  };
+  expect_refused(come(0, 2, "", soon(), "another key"), "wrong job key");
+  expect_refused(come(0, 3, ""), "wrong size");
+  expect_refused(come(2, 2, ""), "out of range");
+  expect_refused(come(-1, 2, ""), "out of range");
+
+  Hello other_protocol = hello_of(0, 2);
+  other_protocol.protocol_version = 99;
+  EXPECT_NE(refusal_of(encode(other_protocol)).find("wrong version"), std::string::npos);
+  Hello other_library = hello_of(0, 2);
+  other_library.library_version = "9.9.9";
+  EXPECT_NE(refusal_of(encode(other_library)).find("9.9.9"), std::string::npos);
+  Hello giant = hello_of(0, 2);
+  giant.payload.resize(4 * kMaxPayloadBytes);
+  EXPECT_NE(refusal_of(encode(giant)).find("too long"), std::string::npos);
+  EXPECT_NE(refusal_of(encode_ask()).find("greeting"), std::string::npos);
+  Bytes cut = encode(hello_of(0, 2));
+  cut[8] = static_cast<std::byte>(std::to_integer<int>(cut[8]) - 1);  // announces one byte less
+  EXPECT_NE(refusal_of(cut).find("cannot be read"), std::string::npos);
+  // A stranger without the key learns nothing about the job.
+  Hello stranger = hello_of(7, 9);
+  stranger.job_key = "";
+  EXPECT_NE(refusal_of(encode(stranger)).find("wrong job key"), std::string::npos);
+
+  expect_meeting(2, "fine");
+}
+
+TEST_F(Rendezvous, SilentAndForeignConnectionsDisturbNobody) {
+  start(2);
+  std::vector<UniqueFd> strangers;
+  for (int i = 0; i < 20; ++i) {
+    strangers.push_back(connect_raw());
+    const std::string words = i % 2 == 0 ? "GET / HTTP/1.1\r\n\r\n" : "HVDR";
+    if (i % 3 == 0) continue;
+    ASSERT_TRUE(send_all(strangers.back().get(), std::as_bytes(std::span(words)), soon()).is_ok());
+  }
+  expect_meeting(2, "fine");
+}
+
+TEST_F(Rendezvous, ASlowClientIsAwaited) {
+  start(2);
+  std::thread slow([this] {
+    const UniqueFd socket = connect_raw();
+    const Bytes hello = encode(hello_of(1, 2));
+    for (std::size_t i = 0; i < hello.size(); i += 7) {
+      const std::size_t length = std::min<std::size_t>(7, hello.size() - i);
+      EXPECT_TRUE(send_all(socket.get(), std::span(hello).subspan(i, length), soon()).is_ok());
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    EXPECT_EQ(read_message(socket).first, MessageType::gathered);
+  });
+  const auto met = come(0, 2, "zero");
+  EXPECT_TRUE(met.is_ok()) << met.status().message();
+  slow.join();
+}
+
+TEST_F(Rendezvous, ATakenRankIsRefusedAndItsOwnerStays) {
+  start(2);
+  std::thread owner([this] {
+    const auto met = come(1, 2, "the owner");
+    ASSERT_TRUE(met.is_ok()) << met.status().message();
+    EXPECT_TRUE(met.value()[1] == bytes_of("the owner"));
+  });
+  // Comes after the owner, as soon as the server says that the owner waits.
+  const UniqueFd observer = connect_raw();
+  ASSERT_TRUE(send_all(observer.get(), encode(hello_of(0, 2)), soon()).is_ok());
+  const auto [type, body] = read_message(observer);
+  ASSERT_EQ(type, MessageType::gathered);
+  owner.join();
+
+  // In the next round.
+  const UniqueFd first = connect_raw();
+  ASSERT_TRUE(send_all(first.get(), encode(hello_of(1, 2)), soon()).is_ok());
+  ASSERT_TRUE(send_all(first.get(), encode_ask(), soon()).is_ok());
+  ASSERT_EQ(read_message(first).first, MessageType::progress);
+  const auto second = come(1, 2, "an impostor");
+  EXPECT_EQ(second.status().code(), StatusCode::invalid_argument);
+  EXPECT_NE(second.status().message().find("rank 1 is taken"), std::string::npos)
+      << second.status().message();
+}
+
+TEST_F(Rendezvous, ADyingClientMakesItsPlaceFree) {
+  start(2);
+  {
+    const UniqueFd dying = connect_raw();
+    ASSERT_TRUE(send_all(dying.get(), encode(hello_of(1, 2)), soon()).is_ok());
+    ASSERT_TRUE(send_all(dying.get(), encode_ask(), soon()).is_ok());
+    ASSERT_EQ(read_message(dying).first, MessageType::progress);
+  }
+  const auto alone = come(0, 2, "", Deadline::after(milliseconds(700)));
+  EXPECT_EQ(alone.status().code(), StatusCode::timed_out);
+  EXPECT_NE(alone.status().message().find("came and broke off: 1"), std::string::npos)
+      << alone.status().message();
+  expect_meeting(2, "the next attempt");
+}
+
+TEST_F(Rendezvous, ADeadlineSaysWhoIsMissing) {
+  start(4);
+  run_ranks(4, [&](RankScope& scope) {
+    if (scope.rank() == 2) return;
+    // Ranks give up one after the other, so that each has seen all who came.
+    const auto met = come(scope.rank(), 4, "", Deadline::after(milliseconds(1000)));
+    EXPECT_EQ(met.status().code(), StatusCode::timed_out);
+    EXPECT_NE(met.status().message().find("missing: 2"), std::string::npos) << met.status().message();
+    EXPECT_NE(met.status().message().find("rank " + std::to_string(scope.rank())), std::string::npos);
+  });
+}
+
+TEST_F(Rendezvous, ANobodysAddressEndsAtTheDeadline) {
+  std::string address;
+  {
+    const auto server = RendezvousServer::listen("127.0.0.1:0", 2, "key");
+    ASSERT_TRUE(server.is_ok());
+    address = server.value()->address();
+  }
+  const auto met = rendezvous(address, "key", 0, 2, {}, Deadline::after(milliseconds(200)));
+  EXPECT_EQ(met.status().code(), StatusCode::timed_out);
+  EXPECT_NE(met.status().message().find(address), std::string::npos) << met.status().message();
+  EXPECT_EQ(rendezvous("nonsense", "key", 0, 2, {}, soon()).status().code(), StatusCode::invalid_argument);
+}
+
+TEST_F(Rendezvous, AServerThatDiesIsTold) {
+  start(2);
+  std::thread killer([this] {
+    std::this_thread::sleep_for(milliseconds(100));
+    TearDown();
+    server_.reset();
+  });
+  const std::string address = server_->address();
+  const auto met = rendezvous(address, "the key", 0, 2, {}, soon());
+  killer.join();
+  EXPECT_EQ(met.status().code(), StatusCode::aborted) << met.status().message();
+}
+
+TEST(RendezvousServer, TheAddressSaysWhereItListens) {
+  for (const char* bind : {"127.0.0.1", "127.0.0.1:0", "0.0.0.0", "[::1]", "::1"}) {
+    const auto server = RendezvousServer::listen(bind, 1, "key");
+    if (std::string(bind).find("::") != std::string::npos && !server.is_ok())
+      continue;  // a host without IPv6
+    ASSERT_TRUE(server.is_ok()) << server.status().message();
+    const auto address = SocketAddress::parse(server.value()->address());
+    ASSERT_TRUE(address.is_ok()) << server.value()->address();
+    EXPECT_NE(address.value().port(), 0);
+  }
+  EXPECT_FALSE(RendezvousServer::listen("nonsense", 1, "key").is_ok());
+  EXPECT_FALSE(RendezvousServer::listen("127.0.0.1", 0, "key").is_ok());
+}
+
+TEST(RendezvousProtocol, AnswersFromAStrangerAreReadSafely) {
+  const Bytes whole = encode(Gathered{3, {bytes_of("a"), bytes_of("bc")}});
+  const auto body = std::span(whole).subspan(16);
+  const auto read = decode_gathered(body, 2);
+  ASSERT_TRUE(read.is_ok());
+  EXPECT_EQ(read.value().round, 3U);
+  EXPECT_TRUE(read.value().payloads[1] == bytes_of("bc"));
+  for (std::size_t length = 0; length < body.size(); ++length)
+    EXPECT_FALSE(decode_gathered(body.first(length), 2).is_ok());
+  EXPECT_FALSE(decode_gathered(body, 3).is_ok());
+  EXPECT_FALSE(decode_attendance(body).is_ok());
+}
+
+}  // namespace
+}  // namespace hvd
