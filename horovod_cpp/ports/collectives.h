@@ -46,6 +46,40 @@ struct BroadcastRequest {
   Deadline deadline = Deadline::never();
 };
 
+// The ranks' tensors, one after another, on every rank. Ranks may contribute different amounts, also nothing.
+struct AllgatherRequest {
+  const void* input = nullptr;          // counts[own rank] elements; may lie at its own place in the output,
+  void* output = nullptr;               // sum of counts;             and not overlap it otherwise
+  std::span<const std::size_t> counts;  // counts[r]: elements from rank r; the same on every rank
+  DataType dtype = DataType::float32;
+  const Event* ready = nullptr;  // as in TensorSlice, also below
+  Deadline deadline = Deadline::never();
+};
+
+// Every rank sends a part of its tensor to each rank. Parts lie one after another, in the order of ranks. Input and output do not overlap.
+struct AlltoallRequest {
+  const void* input = nullptr;
+  void* output = nullptr;
+  std::span<const std::size_t> send_counts;  // [r]: elements for rank r, which receives as many from this one
+  std::span<const std::size_t> receive_counts;  // [r]: elements from rank r
+  DataType dtype = DataType::float32;
+  const Event* ready = nullptr;
+  Deadline deadline = Deadline::never();
+};
+
+// As an allreduce of the whole input, of which every rank gets its part only. Parts lie one after another, in the order of ranks. Input and
+// output do not overlap. The bits are those of the allreduce.
+struct ReducescatterRequest {
+  const void* input = nullptr;          // sum of counts
+  void* output = nullptr;               // counts[own rank]
+  std::span<const std::size_t> counts;  // [r]: elements that rank r gets; the same on every rank
+  DataType dtype = DataType::float32;
+  ReduceOp op = ReduceOp::sum;  // as in AllreduceRequest
+  double scale = 1.0;
+  const Event* ready = nullptr;
+  Deadline deadline = Deadline::never();
+};
+
 // The end of an operation: nullptr if it is complete already.
 using Completion = std::shared_ptr<Event>;
 
@@ -60,7 +94,16 @@ class Collectives {
 
   virtual Result<Completion> allreduce(const AllreduceRequest& request) = 0;
   virtual Result<Completion> broadcast(const BroadcastRequest& request) = 0;
+  virtual Result<Completion> allgather(const AllgatherRequest& request) = 0;
+  virtual Result<Completion> alltoall(const AlltoallRequest& request) = 0;
+  virtual Result<Completion> reducescatter(const ReducescatterRequest& request) = 0;
   virtual Status barrier(Deadline deadline) = 0;
+
+  // The same backend among some ranks only, with a channel (boards, communicator, …) of its own: rank i of it is members[i] of this
+  // one. Called by all ranks of this one, with the same members (ascending, at least one); those that are not among them get nullptr.
+  // The result may refer to this one, which must outlive it. Operations of both, and of several subgroups, are never under way at once
+  // on a rank: every rank calls them in the same order as far as they concern it. abort() does not reach subgroups.
+  virtual Result<std::unique_ptr<Collectives>> subgroup(std::span<const int> members, Deadline deadline) = 0;
 
   // Ends the current and every later call of this rank with `why`. The first call wins.
   virtual void abort(const Status& why) = 0;

@@ -49,6 +49,17 @@ class RingCollectives final : public Collectives {
     return Completion{};
   }
 
+  // Filled in by the next commits.
+  Result<Completion> allgather(const AllgatherRequest&) override {
+    return Status::unimplemented("allgather");
+  }
+  Result<Completion> alltoall(const AlltoallRequest&) override { return Status::unimplemented("alltoall"); }
+  Result<Completion> reducescatter(const ReducescatterRequest&) override {
+    return Status::unimplemented("reducescatter");
+  }
+  Result<std::unique_ptr<Collectives>> subgroup(std::span<const int>, Deadline) override {
+    return Status::unimplemented("subgroup");
+  }
   Status barrier(Deadline deadline) override {
     HVD_RETURN_IF_ERROR(latch_.status());
     if (size() == 1) return {};

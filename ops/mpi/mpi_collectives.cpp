@@ -46,6 +46,17 @@ class MpiCollectives final : public Collectives {
 
   Result<Completion> allreduce(const AllreduceRequest& request) override;
   Result<Completion> broadcast(const BroadcastRequest& request) override;
+  // Filled in by the next commits.
+  Result<Completion> allgather(const AllgatherRequest&) override {
+    return Status::unimplemented("allgather");
+  }
+  Result<Completion> alltoall(const AlltoallRequest&) override { return Status::unimplemented("alltoall"); }
+  Result<Completion> reducescatter(const ReducescatterRequest&) override {
+    return Status::unimplemented("reducescatter");
+  }
+  Result<std::unique_ptr<Collectives>> subgroup(std::span<const int>, Deadline) override {
+    return Status::unimplemented("subgroup");
+  }
   Status barrier(Deadline deadline) override;
   void abort(const Status& why) override { channel_->abort(why); }
 

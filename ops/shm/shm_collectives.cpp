@@ -59,6 +59,17 @@ class ShmCollectives final : public Collectives {
     return Completion{};
   }
 
+  // Filled in by the next commits.
+  Result<Completion> allgather(const AllgatherRequest&) override {
+    return Status::unimplemented("allgather");
+  }
+  Result<Completion> alltoall(const AlltoallRequest&) override { return Status::unimplemented("alltoall"); }
+  Result<Completion> reducescatter(const ReducescatterRequest&) override {
+    return Status::unimplemented("reducescatter");
+  }
+  Result<std::unique_ptr<Collectives>> subgroup(std::span<const int>, Deadline) override {
+    return Status::unimplemented("subgroup");
+  }
   Status barrier(Deadline deadline) override {
     HVD_RETURN_IF_ERROR(board_.failure());
     const std::uint64_t step = ++last_step_;
