@@ -1,11 +1,14 @@
 #include "horovod_cpp/session.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <thread>
 
 #include "horovod_cpp/base/abort_latch.h"
+#include "horovod_cpp/base/rank_list.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/coordinator.h"
 #include "horovod_cpp/coordinator/watcher.h"
@@ -50,6 +53,7 @@ class Session::Body {
     if (watcher_) watcher_->announce(why);
     parts_.control->abort(why);
     for (const auto& collectives : parts_.collectives) collectives->abort(why);
+    coordinator_.abort_process_sets(why);
   }
 
   // A connection that ended may be the echo of another rank's failure, whose name is on its way over the links.
@@ -141,21 +145,93 @@ Work Session::submit(Submission submission) {
   return std::move(submit(std::move(one)).front());
 }
 
+namespace {
+
+// One operation of a call of submit().
+struct Begun {
+  std::shared_ptr<const Declaration> declaration;
+  Status status;
+};
+
+// A group in which one member cannot start, or that does not come whole, does not start at all: the others would wait for ever.
+void refuse_broken_groups(std::vector<Begun>& begun) {
+  std::map<std::pair<int, std::string>, std::vector<Begun*>> groups;
+  for (Begun& one : begun) {
+    if (!one.declaration || one.declaration->group.empty()) continue;
+    groups[{one.declaration->process_set, one.declaration->group}].push_back(&one);
+  }
+  for (const auto& [key, members] : groups) {
+    const auto size = static_cast<std::size_t>(members.front()->declaration->group_size);
+    if (members.size() == size) continue;
+    for (Begun* member : members) {
+      member->status = Status::invalid_argument(text(
+          describe(*member->declaration), ": ", members.size(), " of the ", size, " operations of group '",
+          key.second, "' could start in this call; submit all of them at once"));
+    }
+  }
+}
+
+Declaration without_tensor(OpKind kind, std::string name, int process_set) {
+  Declaration declaration;
+  declaration.kind = kind;
+  declaration.name = std::move(name);
+  declaration.process_set = process_set;
+  return declaration;
+}
+
+}  // namespace
+
 std::vector<Work> Session::submit(std::vector<Submission> submissions) {
+  DeclarationTable& declarations = body_->declarations_;
+  std::vector<Begun> begun;
+  for (const Submission& submission : submissions) {
+    auto declaration = declarations.begin(submission.id, submission.extents);
+    begun.push_back({declaration.is_ok() ? declaration.value() : nullptr, declaration.status()});
+  }
+  refuse_broken_groups(begun);
   std::vector<Work> work;
-  std::vector<Coordinator::Item> items;
-  for (Submission& submission : submissions) {
-    auto declaration = body_->declarations_.begin(submission.id);
-    if (!declaration.is_ok()) {
-      work.push_back(Work::finished(declaration.status()));
+  std::vector<PendingOperation> operations;
+  for (std::size_t i = 0; i < submissions.size(); ++i) {
+    if (!begun[i].status.is_ok()) {
+      if (begun[i].declaration) declarations.end(submissions[i].id);
+      work.push_back(Work::finished(begun[i].status));
       continue;
     }
     auto state = std::make_shared<WorkState>();
     work.emplace_back(state);
-    items.push_back({std::move(declaration).value(), std::move(submission), std::move(state)});
+    operations.push_back({std::move(begun[i].declaration), std::move(submissions[i]), std::move(state)});
   }
-  if (!items.empty()) body_->coordinator_.submit(std::move(items));
+  if (!operations.empty()) body_->coordinator_.submit(std::move(operations));
   return work;
+}
+
+Work Session::submit(const Declaration& declaration) {
+  const auto id = declare(declaration);
+  if (!id.is_ok()) return Work::finished(id.status());
+  Submission submission;
+  submission.id = id.value();
+  return submit(std::move(submission));
+}
+
+std::optional<std::vector<int>> Session::process_set(int id) const {
+  return body_->declarations_.members(id);
+}
+
+Work Session::add_process_set(std::vector<int> ranks) {
+  std::sort(ranks.begin(), ranks.end());
+  Declaration declaration = without_tensor(OpKind::add_process_set, name_of_ranks(ranks), 0);
+  declaration.ranks = std::move(ranks);
+  return submit(declaration);
+}
+
+Work Session::remove_process_set(int id) {
+  return submit(without_tensor(OpKind::remove_process_set, text("process set ", id), id));
+}
+
+Work Session::join(int process_set) { return submit(without_tensor(OpKind::join, "join", process_set)); }
+
+Work Session::barrier(int process_set) {
+  return submit(without_tensor(OpKind::barrier, "barrier", process_set));
 }
 
 void Session::abort(const Status& why) { body_->fail(why); }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,8 +62,22 @@ class Session {
 
   // Never blocks. Fails at once (a finished Work) if the id is already pending, the Session is latched or shut down.
   Work submit(Submission submission);
-  // Several at once: one wake-up of the coordinator.
+  // Several at once: one wake-up of the coordinator. The members of a group must come in one call, all of them.
   std::vector<Work> submit(std::vector<Submission> submissions);
+
+  // The members of a process set: set 0 is all ranks; nothing if there is no such set.
+  std::optional<std::vector<int>> process_set(int id) const;
+  // Collective over all ranks: a set of these ranks, on whose members operations may then be submitted (Declaration::process_set). The Work's
+  // result is {its id}. Sets may overlap.
+  Work add_process_set(std::vector<int> ranks);
+  // Collective over all ranks. What is pending in it ends with mismatch.
+  Work remove_process_set(int id);
+  // This rank has no more data: until all members of the set have joined, it contributes zeros to their allreduces and reducescatters, no
+  // rows to their allgathers, takes part in their barriers and, but as root, in their broadcasts. The Work ends when all have joined; its
+  // result is {the last rank to join}.
+  Work join(int process_set = 0);
+  // Ends when all members of the set have come.
+  Work barrier(int process_set = 0);
 
   // Ends the Session on this rank with `why`: pending Work ends with it, the other ranks notice.
   void abort(const Status& why);
@@ -75,6 +90,7 @@ class Session {
 
  private:
   class Body;
+  Work submit(const Declaration& declaration);  // of an operation without tensors
   explicit Session(std::unique_ptr<Body> body);
   std::unique_ptr<Body> body_;
 };

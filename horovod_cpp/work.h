@@ -26,6 +26,9 @@ class Work {
   Status wait(Deadline deadline = Deadline::never()) const;
   // The end of the operation on its device; nullptr on the host or before done().
   Completion completion() const { return state_->done() ? state_->completion() : nullptr; }
+  // Once done() and ok. allgather, alltoall: rows from each member of the process set. join: {the last rank to join}. add_process_set: {its
+  // id}. Otherwise nothing.
+  const std::vector<std::int64_t>& result() const { return state_->result(); }
 
  private:
   std::shared_ptr<WorkState> state_;

@@ -78,9 +78,9 @@ Session& Context::session() const {
   return *session_;
 }
 
-int Context::take_operation_number(OpKind kind) {
+int Context::take_operation_number(OpKind kind, int process_set) {
   const std::lock_guard lock(mutex_);
-  auto& taken = taken_.at(static_cast<std::size_t>(kind));
+  std::vector<bool>& taken = taken_[{process_set, kind}];
   std::size_t number = 0;
   while (number < taken.size() && taken[number]) ++number;
   if (number == taken.size()) taken.push_back(false);
@@ -88,9 +88,9 @@ int Context::take_operation_number(OpKind kind) {
   return static_cast<int>(number);
 }
 
-void Context::return_operation_number(OpKind kind, int number) {
+void Context::return_operation_number(OpKind kind, int process_set, int number) {
   const std::lock_guard lock(mutex_);
-  taken_.at(static_cast<std::size_t>(kind)).at(static_cast<std::size_t>(number)) = false;
+  taken_.at({process_set, kind}).at(static_cast<std::size_t>(number)) = false;
 }
 
 int Context::take_optimizer_number() { return optimizers_++; }

@@ -19,7 +19,9 @@ void broadcast_tensors(const NamedTensors& tensors, int root, const BroadcastOpt
   for (const auto& item : tensors) {
     if (!item.value().defined()) continue;
     keep_first_failure([&] {
-      handles.push_back(broadcast_async_(item.value(), root, {options.name + item.key(), options.context}));
+      BroadcastOptions one = options;
+      one.name += item.key();
+      handles.push_back(broadcast_async_(item.value(), root, one));
     });
   }
   for (Handle& handle : handles) keep_first_failure([&] { handle.wait(); });

@@ -45,7 +45,11 @@ enum class OpKind : std::uint8_t {
   alltoall = 3,
   reducescatter = 4,
   barrier = 5,
+  join = 6,
+  add_process_set = 7,
+  remove_process_set = 8,
 };
+inline constexpr int kOpKindCount = 9;
 const char* name_of(OpKind kind);
 
 enum class DeviceType : std::uint8_t { cpu = 0, cuda = 1 };

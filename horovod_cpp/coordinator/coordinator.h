@@ -17,11 +17,10 @@
 #include "horovod_cpp/base/config.h"
 #include "horovod_cpp/base/queue.h"
 #include "horovod_cpp/coordinator/declaration_table.h"
-#include "horovod_cpp/coordinator/fusion_planner.h"
+#include "horovod_cpp/coordinator/execution.h"
 #include "horovod_cpp/coordinator/negotiator.h"
+#include "horovod_cpp/coordinator/pending.h"
 #include "horovod_cpp/coordinator/stall_monitor.h"
-#include "horovod_cpp/coordinator/submission.h"
-#include "horovod_cpp/coordinator/work_state.h"
 #include "horovod_cpp/ports/clock.h"
 #include "horovod_cpp/ports/collectives.h"
 #include "horovod_cpp/ports/transport.h"
@@ -43,40 +42,33 @@ class Coordinator {
   };
   explicit Coordinator(Parts parts);
 
-  struct Item {
-    std::shared_ptr<const Declaration> declaration;
-    Submission submission;
-    std::shared_ptr<WorkState> state;
-  };
-  // Takes the items or, once the loop is over, ends them.
-  void submit(std::vector<Item> items);
+  // Takes the operations or, once the loop is over, ends them.
+  void submit(std::vector<PendingOperation> operations);
   // From the next round on this rank tells the others that it submits nothing more.
   void leave();
 
   // Returns when every rank has left, or after a failure. Everything submitted has ended then.
   void run();
 
+  // Ends the calls of backends that belong to process sets. From any thread.
+  void abort_process_sets(const Status& why) { execution_.abort(why); }
+
  private:
   Result<bool> wait_for_news();
   Status round();
-  Report report_of(const std::vector<Item>& items) const;
+  Report report_of(const std::vector<PendingOperation>& operations) const;
   Status swap(const Report& mine, std::vector<Report>& all);
   void remember_news();
-  Status execute(const std::vector<Agreement>& agreements);
-  Status execute(const Batch& batch, const std::vector<Agreement>& agreements);
-  Result<Completion> call_backend(const Declaration& declaration, Collectives& backend,
-                                  const std::vector<TensorSlice>& slices) const;
-  Collectives* backend_for(DeviceType type) const;
-  void finish(Item& item, const Status& status, const Completion& completion);
   Status check_stalls();
 
   Parts parts_;
   Log log_;
   Negotiator negotiator_;
   StallMonitor stalls_;
-  Queue<Item> queue_;
-  std::vector<Item> news_;                           // taken from the queue, not reported yet
-  std::unordered_map<std::uint32_t, Item> pending_;  // by wire id
+  Execution execution_;
+  Queue<PendingOperation> queue_;
+  std::vector<PendingOperation> news_;  // taken from the queue, not reported yet
+  PendingOperations pending_;
   // wire id → TensorId last declared to the others
   std::unordered_map<std::uint32_t, std::int32_t> announced_;
   std::atomic<bool> is_leaving_{false};

@@ -3,9 +3,12 @@
 namespace hvd {
 namespace {
 
+bool can_travel(OpKind kind) { return kind == OpKind::allreduce || kind == OpKind::broadcast; }
+
 bool can_travel_together(const Declaration& a, const Declaration& b) {
-  return a.kind == b.kind && a.dtype == b.dtype && a.device == b.device && a.op == b.op &&
-         a.prescale == b.prescale && a.postscale == b.postscale && a.root == b.root;
+  return can_travel(a.kind) && a.process_set == b.process_set && a.kind == b.kind && a.dtype == b.dtype &&
+         a.device == b.device && a.op == b.op && a.prescale == b.prescale && a.postscale == b.postscale &&
+         a.root == b.root;
 }
 
 std::size_t payload_bytes(const Declaration& declaration) {

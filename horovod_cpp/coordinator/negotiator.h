@@ -1,10 +1,13 @@
 // Negotiator: finds out which operations are ready on every rank. Pure: the reports of all ranks in, an ordered list out; no clock,
 // lock or I/O. Every rank runs one on the same reports, so all come to the same list without a reply.
 //
-// A name gets a wire id, the same on all ranks, when it first appears in any report; afterwards only the id is sent.
+// A name gets a wire id, the same on all ranks, when it first appears in any report; afterwards only the id is sent. Names belong to a
+// process set. Ranks that are no members of it keep the same books, so that the order of operations of overlapping sets is the same
+// everywhere.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,17 +16,13 @@
 #include <vector>
 
 #include "horovod_cpp/base/status.h"
+#include "horovod_cpp/coordinator/agreement.h"
 #include "horovod_cpp/coordinator/declaration.h"
+#include "horovod_cpp/coordinator/group_gate.h"
+#include "horovod_cpp/coordinator/process_sets.h"
 #include "horovod_cpp/coordinator/report.h"
 
 namespace hvd {
-
-// An operation that ends in this round on every rank that submitted it: by being executed (ok) or by an error.
-struct Agreement {
-  std::uint32_t wire_id = 0;
-  std::shared_ptr<const Declaration> declaration;  // what all agreed on (with an error: the lowest rank's)
-  Status status;
-};
 
 class Negotiator {
  public:
@@ -33,8 +32,9 @@ class Negotiator {
   // everywhere. A failed Status means that a rank broke the protocol: the world has failed.
   Result<std::vector<Agreement>> step(std::span<const Report> reports);
 
-  // Known after the step in which the name was first declared.
-  std::optional<std::uint32_t> wire_id(const std::string& name) const;
+  // The id of its name; known after the step in which that was first declared.
+  std::optional<std::uint32_t> wire_id(const Declaration& declaration) const;
+  const ProcessSets& process_sets() const { return sets_; }
 
   bool everyone_left() const { return left_count_ == size_; }
 
@@ -49,25 +49,48 @@ class Negotiator {
 
  private:
   struct Entry {
+    int process_set = ProcessSets::kAllRanks;
     std::vector<std::shared_ptr<const Declaration>> by_rank;  // nullptr: not declared by that rank yet
     std::vector<bool> ready;
-    int ready_count = 0;
+    std::vector<Extents> extents;  // by rank; what was reported with ready
+    std::size_t ready_count = 0;
+  };
+  // What belongs to one process set.
+  struct Book {
+    std::unordered_map<std::string, std::uint32_t> ids;
+    std::vector<bool> joined;  // by rank
+    std::size_t joined_count = 0;
+    int last_joined = 0;
   };
 
   Status declare(int rank, const Declaration& declaration);
-  Status mark_ready(int rank, std::uint32_t wire_id, std::vector<Agreement>& ended);
-  Agreement end(std::uint32_t wire_id, Status status);
+  Status mark_ready(int rank, std::uint32_t wire_id, const Extents& extents);
+  Status mark_ready(const Report& report, int rank);
+  void join(int rank, int process_set);
+  void end_if_complete(std::uint32_t wire_id);
+  Status outcome(const Entry& entry) const;
+  void end(std::uint32_t wire_id, Status status);
+  void take_effect(Agreement& agreement);
+  void remove_process_set(int process_set);
+  void end_what_leavers_miss();
   Status left_error(const Entry& entry) const;
-  std::vector<int> left_without(const Entry& entry) const;
-  std::vector<int> ranks_where(const std::vector<bool>& flags, bool value) const;
-  const Declaration& any_declaration(const Entry& entry) const;
+
+  const std::vector<int>& members_of(const Entry& entry) const { return *sets_.members(entry.process_set); }
+  bool contributes(const Entry& entry, int rank) const;
+  // Members without a contribution; only those that have left, or all.
+  std::vector<int> missing_ranks(const Entry& entry, bool only_left) const;
+  std::vector<int> ready_ranks(const Entry& entry) const;
 
   int size_;
+  ProcessSets sets_;
+  std::map<int, Book> books_;   // by process set
   std::vector<Entry> entries_;  // by wire id
-  std::unordered_map<std::string, std::uint32_t> ids_;
   std::vector<bool> left_;
   int left_count_ = 0;
-  int waiting_count_ = 0;  // entries that some ranks have reported
+  int waiting_count_ = 0;         // entries that some ranks have reported
+  std::vector<Agreement> ended_;  // in this step
+  std::vector<int> removed_;      // process sets; their names are known until the next step
+  GroupGate groups_;
 };
 
 }  // namespace hvd

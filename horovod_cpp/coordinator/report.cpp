@@ -4,6 +4,7 @@ namespace hvd {
 namespace {
 
 constexpr std::uint32_t kDeclaredHere = 0x8000'0000U;
+constexpr std::uint32_t kHasExtents = 0x4000'0000U;
 constexpr std::size_t kMaxDimensions = 64;
 
 void encode(const Declaration& d, ByteWriter& out) {
@@ -18,6 +19,11 @@ void encode(const Declaration& d, ByteWriter& out) {
   out.put(d.postscale);
   out.put(static_cast<std::uint8_t>(d.shape.size()));
   for (const std::int64_t dimension : d.shape) out.put(dimension);
+  out.put(static_cast<std::int32_t>(d.process_set));
+  out.put(static_cast<std::uint32_t>(d.ranks.size()));
+  for (const int rank : d.ranks) out.put(static_cast<std::int32_t>(rank));
+  out.put_text(d.group);
+  out.put(static_cast<std::int32_t>(d.group_size));
 }
 
 // Enumerations are checked: a value outside them would index tables.
@@ -32,7 +38,7 @@ T get_enum(ByteReader& in, T last) {
 Declaration decode_declaration(ByteReader& in) {
   Declaration d;
   d.name = in.get_text();
-  d.kind = get_enum(in, OpKind::barrier);
+  d.kind = get_enum(in, OpKind::remove_process_set);
   d.dtype = get_enum(in, DataType::uint64);
   d.op = get_enum(in, ReduceOp::adasum);
   d.device.type = get_enum(in, DeviceType::cuda);
@@ -43,6 +49,11 @@ Declaration decode_declaration(ByteReader& in) {
   const auto dimensions = in.get<std::uint8_t>();
   if (dimensions > kMaxDimensions) in.fail();
   for (std::size_t i = 0; i < dimensions && !in.failed(); ++i) d.shape.push_back(in.get<std::int64_t>());
+  d.process_set = in.get<std::int32_t>();
+  const auto ranks = in.get<std::uint32_t>();
+  for (std::uint32_t i = 0; i < ranks && !in.failed(); ++i) d.ranks.push_back(in.get<std::int32_t>());
+  d.group = in.get_text();
+  d.group_size = in.get<std::int32_t>();
   return d;
 }
 
@@ -55,7 +66,11 @@ Bytes encode(const Report& report) {
   for (const Declaration& declaration : report.declarations) encode(declaration, out);
   out.put(static_cast<std::uint32_t>(report.ready.size()));
   for (const Report::Ready& ready : report.ready) {
-    out.put(ready.is_declared_here ? ready.index | kDeclaredHere : ready.index);
+    out.put(ready.index | (ready.is_declared_here ? kDeclaredHere : 0) |
+            (ready.extents.empty() ? 0 : kHasExtents));
+    if (ready.extents.empty()) continue;
+    out.put(static_cast<std::uint32_t>(ready.extents.size()));
+    for (const std::int64_t extent : ready.extents) out.put(extent);
   }
   return out.take();
 }
@@ -71,9 +86,12 @@ Result<Report> decode_report(std::span<const std::byte> bytes) {
   const auto ready = in.get<std::uint32_t>();
   for (std::uint32_t i = 0; i < ready && !in.failed(); ++i) {
     const auto code = in.get<std::uint32_t>();
-    Report::Ready entry{(code & kDeclaredHere) != 0, code & ~kDeclaredHere};
+    Report::Ready entry{(code & kDeclaredHere) != 0, code & ~(kDeclaredHere | kHasExtents), {}};
+    const std::uint32_t extents = (code & kHasExtents) != 0 ? in.get<std::uint32_t>() : 0;
+    for (std::uint32_t e = 0; e < extents && !in.failed(); ++e)
+      entry.extents.push_back(in.get<std::int64_t>());
     if (entry.is_declared_here && entry.index >= report.declarations.size()) in.fail();
-    report.ready.push_back(entry);
+    report.ready.push_back(std::move(entry));
   }
   if (in.failed() || in.remaining() != 0) return Status::aborted("malformed negotiation report");
   return report;

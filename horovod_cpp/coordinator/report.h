@@ -15,6 +15,7 @@ struct Report {
   struct Ready {
     bool is_declared_here = false;
     std::uint32_t index = 0;  // wire id, or index into `declarations`
+    Extents extents = {};
   };
 
   bool is_leaving = false;  // the sender has called shutdown and submits nothing more

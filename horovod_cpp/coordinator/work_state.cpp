@@ -4,10 +4,11 @@
 
 namespace hvd {
 
-void WorkState::finish(Status status, Completion completion) {
+void WorkState::finish(Status status, Completion completion, std::vector<std::int64_t> result) {
   if (claimed_.exchange(true)) return;
   status_ = std::move(status);
   completion_ = std::move(completion);
+  result_ = std::move(result);
   done_.store(1, std::memory_order_release);
   futex_wake_all(done_);
 }

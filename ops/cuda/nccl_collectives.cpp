@@ -112,12 +112,9 @@ bool NcclCollectives::supports(OpKind kind, DataType dtype, ReduceOp op) const {
     case OpKind::broadcast:
     case OpKind::barrier:
       return true;
-    case OpKind::allgather:
-    case OpKind::alltoall:
-    case OpKind::reducescatter:
-      break;
+    default:
+      return false;
   }
-  return false;
 }
 
 Result<Completion> NcclCollectives::allreduce(const AllreduceRequest& request) {

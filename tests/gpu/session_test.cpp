@@ -42,6 +42,9 @@ TEST(GpuSession, ReducesInStreamOrder) {
     submission.input = gradient->data();
     submission.output = gradient->data();
     submission.ready = compute->record().value();
+    auto kept = std::make_shared<int>(0);
+    const std::weak_ptr<int> is_kept = kept;
+    submission.keep_alive = std::move(kept);
     const Work work = session.value()->submit(std::move(submission));
 
     // Done means enqueued: backward has not even produced the gradient.
@@ -49,6 +52,7 @@ TEST(GpuSession, ReducesInStreamOrder) {
     ASSERT_TRUE(enqueued.is_ok()) << enqueued.message();
     ASSERT_NE(work.completion(), nullptr);
     EXPECT_FALSE(work.completion()->is_complete().value());
+    EXPECT_FALSE(is_kept.expired()) << "the device is still to use the memory";
     backward.open();
 
     ASSERT_TRUE(compute->wait(*work.completion()).is_ok());
@@ -60,6 +64,7 @@ TEST(GpuSession, ReducesInStreamOrder) {
       ASSERT_EQ(value, 1.5F);
     }
     EXPECT_TRUE(session.value()->shutdown(soon()).is_ok());
+    EXPECT_TRUE(is_kept.expired());
   });
 }
 

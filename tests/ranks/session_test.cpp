@@ -14,29 +14,15 @@
 #include "tests/harness/run_ranks.h"
 #include "tests/harness/seed.h"
 #include "tests/ranks/any_order.h"
+#include "tests/ranks/session_calls.h"
 
 namespace hvd {
 namespace {
 
 using Backend = InprocWorld::Backend;
 
-Deadline soon() { return Deadline::after(std::chrono::minutes(2)); }
-
 Declaration average(const std::string& name, std::size_t count) {
-  Declaration declaration;
-  declaration.name = name;
-  declaration.shape = {static_cast<std::int64_t>(count)};
-  return declaration;
-}
-
-Work submit(Session& session, const Declaration& declaration, void* data) {
-  const auto id = session.declare(declaration);
-  if (!id.is_ok()) return Work::finished(id.status());
-  Submission submission;
-  submission.id = id.value();
-  submission.input = data;
-  submission.output = data;
-  return session.submit(std::move(submission));
+  return float_tensor(OpKind::allreduce, name, {static_cast<std::int64_t>(count)});
 }
 
 class SessionOver : public testing::TestWithParam<Backend> {};

@@ -62,7 +62,7 @@ TEST(Negotiator, AgreesOnceEveryRankIsReady) {
 TEST(Negotiator, SendsOnlyTheIdFromTheSecondTimeOn) {
   Negotiator negotiator(2);
   step(negotiator, {declares({tensor("a")}), declares({tensor("a")})});
-  const auto id = negotiator.wire_id("a");
+  const auto id = negotiator.wire_id(tensor("a"));
   ASSERT_TRUE(id.has_value());
   for (int round = 0; round < 3; ++round) {
     EXPECT_EQ(names(step(negotiator, {ready(*id), ready(*id)})), std::vector<std::string>{"a"});
@@ -123,12 +123,12 @@ TEST(Negotiator, DeviceIndexMayDiffer) {
 TEST(Negotiator, ATensorMayChangeItsShapeOnAllRanks) {
   Negotiator negotiator(2);
   step(negotiator, {declares({tensor("w", {4})}), declares({tensor("w", {4})})});
-  const auto id = negotiator.wire_id("w");
+  const auto id = negotiator.wire_id(tensor("w"));
   const auto ended = step(negotiator, {declares({tensor("w", {5})}), declares({tensor("w", {5})})});
   ASSERT_EQ(ended.size(), 1U);
   EXPECT_TRUE(ended[0].status.is_ok());
   EXPECT_EQ(ended[0].declaration->shape, (Shape{5}));
-  EXPECT_EQ(negotiator.wire_id("w"), id);
+  EXPECT_EQ(negotiator.wire_id(tensor("w")), id);
 }
 
 TEST(Negotiator, ARankThatLeavesEndsWhatOthersWaitFor) {

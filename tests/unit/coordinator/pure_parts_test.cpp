@@ -23,11 +23,13 @@ Declaration tensor(const std::string& name, std::int64_t count, DataType dtype =
 }
 
 Agreement agreed(Declaration declaration, Status status = {}) {
-  return {0, std::make_shared<const Declaration>(std::move(declaration)), std::move(status)};
+  return {0, std::make_shared<const Declaration>(std::move(declaration)), std::move(status), {}, 0};
 }
 
 TEST(Declaration, RefusesWhatHasNoMeaning) {
-  const auto message = [](Declaration declaration) { return validate(declaration, 1, 4).message(); };
+  const auto message = [](Declaration declaration) {
+    return validate(declaration, 1, std::vector<int>{0, 1, 2, 3}).message();
+  };
   EXPECT_EQ(message(tensor("a", 3)), "");
   EXPECT_NE(message(tensor("", 3)).find("the name is empty"), std::string::npos);
   EXPECT_NE(message(tensor("a", -1)).find("negative dimension"), std::string::npos);
@@ -39,6 +41,47 @@ TEST(Declaration, RefusesWhatHasNoMeaning) {
   root.kind = OpKind::broadcast;
   root.root = 4;
   EXPECT_EQ(message(root), "rank 1, broadcast 'a': root rank 4: expected 0 to 3");
+  Declaration scalar = tensor("a", 3);
+  scalar.kind = OpKind::reducescatter;
+  scalar.shape = {};
+  EXPECT_NE(message(scalar).find("0-d"), std::string::npos);
+  Declaration members = tensor("a", 3);
+  members.kind = OpKind::add_process_set;
+  for (const std::vector<int>& ranks : {std::vector<int>{}, {0, 4}, {-1}, {1, 0}, {1, 1}}) {
+    members.ranks = ranks;
+    EXPECT_NE(message(members), "");
+  }
+}
+
+TEST(Declaration, ASetHasItsOwnRoots) {
+  Declaration root = tensor("a", 3);
+  root.kind = OpKind::broadcast;
+  root.process_set = 5;
+  root.root = 2;
+  EXPECT_EQ(validate(root, 1, std::vector<int>{1, 3}).message(),
+            "rank 1, broadcast 'a' of process set 5: root rank 2: expected one of ranks 1, 3");
+  EXPECT_NE(validate(root, 0, std::vector<int>{1, 3}).message().find("not a member"), std::string::npos);
+}
+
+TEST(Declaration, ExtentsMustFit) {
+  const auto fits = [](OpKind kind, const Extents& extents) {
+    Declaration declaration = tensor("a", 3);
+    declaration.kind = kind;
+    return validate(declaration, extents, 1, 4).is_ok();
+  };
+  EXPECT_TRUE(fits(OpKind::allreduce, {}));
+  EXPECT_FALSE(fits(OpKind::allreduce, {1}));
+  EXPECT_TRUE(fits(OpKind::allgather, {0}));
+  EXPECT_FALSE(fits(OpKind::allgather, {}));
+  EXPECT_FALSE(fits(OpKind::allgather, {-1}));
+  EXPECT_TRUE(fits(OpKind::alltoall, {1, 0, 2, 3}));
+  EXPECT_FALSE(fits(OpKind::alltoall, {1, 0, 2}));
+}
+
+TEST(Declaration, ReducescatterDividesRowsEvenly) {
+  EXPECT_EQ(reducescatter_rows(7, 3), (std::vector<std::int64_t>{3, 2, 2}));
+  EXPECT_EQ(reducescatter_rows(2, 3), (std::vector<std::int64_t>{1, 1, 0}));
+  EXPECT_EQ(reducescatter_rows(0, 2), (std::vector<std::int64_t>{0, 0}));
 }
 
 TEST(Declaration, AverageBecomesASumWithAScale) {
@@ -72,6 +115,32 @@ TEST(DeclarationTable, OneNameOnePendingOperation) {
   EXPECT_EQ(table.begin(TensorId{}).status().code(), StatusCode::invalid_argument);
 }
 
+TEST(DeclarationTable, ASetIsThereFromItsAdditionToItsRemoval) {
+  DeclarationTable table(0, 3);
+  Declaration in_set = tensor("a", 3);
+  in_set.process_set = 1;
+  EXPECT_EQ(table.declare(in_set).status().code(), StatusCode::invalid_argument);
+  table.add_process_set({0, 2});
+  const auto id = table.declare(in_set);
+  ASSERT_TRUE(id.is_ok()) << id.status().message();
+  // The same name in another set is another operation.
+  const auto of_all = table.declare(tensor("a", 3));
+  ASSERT_TRUE(table.begin(of_all.value()).is_ok());
+  ASSERT_TRUE(table.begin(id.value()).is_ok());
+  table.end(id.value());
+  Declaration removal = tensor("remove", 0);
+  removal.kind = OpKind::remove_process_set;
+  removal.process_set = 1;
+  const auto removing = table.declare(removal);
+  ASSERT_TRUE(table.begin(removing.value()).is_ok());
+  EXPECT_EQ(table.begin(id.value()).status().code(), StatusCode::invalid_argument);
+  table.remove_process_set(1);
+  EXPECT_EQ(table.declare(in_set).status().code(), StatusCode::invalid_argument);
+  EXPECT_FALSE(table.members(1).has_value());
+  removal.process_set = 0;
+  EXPECT_EQ(table.declare(removal).status().code(), StatusCode::invalid_argument);
+}
+
 TEST(Report, SurvivesTheWire) {
   Report report;
   report.is_leaving = true;
@@ -79,20 +148,26 @@ TEST(Report, SurvivesTheWire) {
   report.declarations[0].shape = {3, 0, 5};
   report.declarations[0].prescale = 0.1;
   report.declarations[0].device = {DeviceType::cuda, 3};
-  report.ready = {{false, 41}, {true, 0}};
+  report.declarations[0].process_set = 7;
+  report.declarations[0].ranks = {1, 4};
+  report.declarations[0].group = "layers";
+  report.declarations[0].group_size = 2;
+  report.ready = {{false, 41, {5, 0}}, {true, 0, {}}};
   const auto back = decode_report(encode(report));
   ASSERT_TRUE(back.is_ok()) << back.status().message();
   EXPECT_TRUE(back.value().is_leaving);
   EXPECT_EQ(back.value().declarations, report.declarations);
   ASSERT_EQ(back.value().ready.size(), 2U);
   EXPECT_EQ(back.value().ready[0].index, 41U);
+  EXPECT_EQ(back.value().ready[0].extents, (Extents{5, 0}));
   EXPECT_TRUE(back.value().ready[1].is_declared_here);
+  EXPECT_TRUE(back.value().ready[1].extents.empty());
 }
 
 TEST(Report, AnyTruncationAndAnyNoiseIsRefusedOrDecoded) {
   Report report;
   report.declarations = {tensor("a", 1), tensor("b", 2)};
-  report.ready = {{true, 0}, {true, 1}};
+  report.ready = {{true, 0, {3}}, {true, 1, {}}};
   const Bytes good = encode(report);
   for (std::size_t length = 0; length < good.size(); ++length) {
     EXPECT_FALSE(decode_report(std::span(good).first(length)).is_ok()) << length;
@@ -120,6 +195,16 @@ TEST(FusionPlanner, LooksPastOtherTypesAndLeavesErrorsOut) {
                                           agreed(tensor("b", 10)),
                                           agreed(tensor("y", 10, DataType::float64))};
   EXPECT_EQ(plan_fusion(agreements, 1000), (std::vector<Batch>{{0, 3}, {1, 4}}));
+}
+
+TEST(FusionPlanner, KeepsProcessSetsAndGathersApart) {
+  Declaration in_set = tensor("in_set", 1);
+  in_set.process_set = 1;
+  Declaration gather = tensor("gather", 1);
+  gather.kind = OpKind::allgather;
+  const std::vector<Agreement> agreements{agreed(tensor("a", 1)), agreed(in_set), agreed(gather),
+                                          agreed(gather)};
+  EXPECT_EQ(plan_fusion(agreements, 1000).size(), 4U);
 }
 
 TEST(FusionPlanner, KeepsApartWhatDiffersInReductionOrRoot) {

@@ -13,3 +13,4 @@
 #include "horovod_cpp/torch/distributed_optimizer.h"
 #include "horovod_cpp/torch/errors.h"
 #include "horovod_cpp/torch/parameters.h"
+#include "horovod_cpp/torch/process_set.h"

@@ -10,10 +10,11 @@
 // std::logic_error. It leaves the parent's connections alone.
 #pragma once
 
-#include <array>
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "horovod_cpp/base/types.h"
@@ -38,22 +39,20 @@ class Context {
   int rank() const { return rank_; }
   int size() const { return size_; }
 
-  // The lowest number that no unnamed operation of this kind holds. All ranks run the same program, so they
-  // get the same number.
-  int take_operation_number(OpKind kind);
-  void return_operation_number(OpKind kind, int number);
+  // The lowest number that no unnamed operation of this kind in this process set holds. All ranks run the same program, so they get the
+  // same number.
+  int take_operation_number(OpKind kind, int process_set = 0);
+  void return_operation_number(OpKind kind, int process_set, int number);
   // 0 for the first DistributedOptimizer, 1 for the next.
   int take_optimizer_number();
 
  private:
-  static constexpr std::size_t kOpKinds = 6;
-
   std::unique_ptr<Session> session_;
   int rank_;
   int size_;
   int owner_process_;
   std::mutex mutex_;
-  std::array<std::vector<bool>, kOpKinds> taken_;  // [kind][number]
+  std::map<std::pair<int, OpKind>, std::vector<bool>> taken_;  // [process set, kind][number]
   std::atomic<int> optimizers_{0};
 };
 
