@@ -20,9 +20,9 @@ std::vector<Counts> shapes_by_rank(std::size_t n) {
   return {counts_of(n, [](std::size_t) { return 0; }),
           counts_of(n, [](std::size_t) { return 1; }),
           counts_of(n, [](std::size_t rank) { return rank; }),
-          counts_of(n, [&](std::size_t rank) { return rank + 1 == n ? 1001 : 0; }),
+          counts_of(n, [&](std::size_t rank) { return rank + 1 == n ? 131 : 0; }),
           counts_of(n, [&](std::size_t rank) { return rank == 0 ? 1001 : 0; }),
-          counts_of(n, [](std::size_t rank) { return rank % 2 == 1 ? 0 : 333 + 2 * rank; })};
+          counts_of(n, [](std::size_t rank) { return rank % 2 == 1 ? 0 : 33 + 2 * rank; })};
 }
 
 // One count a pair of ranks: [from × n + to].
