@@ -86,7 +86,10 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline) {
   auto links = connect_local_mesh(bootstrap, deadline);
   HVD_RETURN_IF_ERROR(links.status());
   group.links = std::move(links).value();
-  group.memory = make_memfd_exchange(bootstrap.rank(), group.links);
+  // The exchange lives as long as the Session, beside the watcher: they must not read each other's messages.
+  auto exchange_links = connect_local_mesh(bootstrap, deadline);
+  HVD_RETURN_IF_ERROR(exchange_links.status());
+  group.memory = make_memfd_exchange(bootstrap.rank(), std::move(exchange_links).value());
   return group;
 }
 

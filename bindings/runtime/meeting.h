@@ -27,7 +27,7 @@ Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeo
 // What ranks of one host have in common.
 struct LocalGroup {
   std::vector<UniqueFd> links;             // a socket to each rank
-  std::unique_ptr<MemoryExchange> memory;  // speaks over the links: not to be used once they are given away
+  std::shared_ptr<MemoryExchange> memory;  // has sockets of its own
 };
 
 // Collective. `unavailable` on every rank if some ranks cannot share memory: they are on different hosts.

@@ -58,7 +58,7 @@ Result<std::unique_ptr<Collectives>> open_plugin_collectives(const PluginTable& 
 Result<std::unique_ptr<Collectives>> open_cpu_collectives(const std::string& name, Transport& bootstrap,
                                                           Transport& control, LocalGroup* local,
                                                           Deadline deadline) {
-  if (name == "shm") return open_shm_collectives(*local->memory, deadline);
+  if (name == "shm") return open_shm_collectives(local->memory, deadline);
   if (name == "ring") return make_ring_collectives(control);
   const auto plugin = load_plugin("mpi");
   HVD_RETURN_IF_ERROR(plugin.status());

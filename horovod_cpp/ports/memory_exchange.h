@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "horovod_cpp/base/deadline.h"
@@ -28,6 +29,11 @@ class MemoryExchange {
   virtual int size() const = 0;
   // Allocates `bytes` of zeroed memory for this rank (ranks may differ) and maps everybody's: result[r] is rank r's memory.
   virtual Result<std::vector<MappedMemory>> allocate(std::size_t bytes, Deadline deadline) = 0;
+
+  // The same among some ranks only: rank i of it is members[i] of this one (ascending, at least one). Called by all members in the
+  // same order; nullptr on others, which need not call. Waits for nobody. This one may be gone before it. A rank's allocate calls on
+  // an exchange and its subgroups must come in an order that is the same for every two ranks.
+  virtual Result<std::unique_ptr<MemoryExchange>> subgroup(std::span<const int> members) = 0;
 };
 
 }  // namespace hvd

@@ -1,4 +1,4 @@
-// Collectives for ranks of one host, through memory that all of them map. README.md explains the algorithm.
+// Collectives for ranks of one host, through memory that all of them map. README.md explains the algorithms.
 //
 // Bits: every element is reduced by exactly one rank (small batches: by every rank) in the order of ranks, so
 // all ranks and all runs get the same.
@@ -22,9 +22,11 @@ struct ShmTuning {
   static ShmTuning for_ranks(int ranks_on_host);
 };
 
-// Collective over the ranks of `memory`, which is used during the call only.
-Result<std::unique_ptr<Collectives>> open_shm_collectives(MemoryExchange& memory, Deadline deadline);
-Result<std::unique_ptr<Collectives>> open_shm_collectives(MemoryExchange& memory, Deadline deadline,
-                                                          ShmTuning tuning, SpinLimits spin);
+// Collective over the ranks of `memory`, which is kept for subgroups and used by subgroup() only.
+Result<std::unique_ptr<Collectives>> open_shm_collectives(std::shared_ptr<MemoryExchange> memory,
+                                                          Deadline deadline);
+Result<std::unique_ptr<Collectives>> open_shm_collectives(std::shared_ptr<MemoryExchange> memory,
+                                                          Deadline deadline, ShmTuning tuning,
+                                                          SpinLimits spin);
 
 }  // namespace hvd

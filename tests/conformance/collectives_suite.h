@@ -1,7 +1,9 @@
-// What every implementation of the Collectives port must do. To check one more, add collectives_suite.cpp to
-// a program's sources and write
+// What every implementation of the Collectives port must do. To check one more, add the suite's sources
+// (HVD_COLLECTIVES_SUITE in CMakeLists.txt) to a program and write
 //
 //   INSTANTIATE_TEST_SUITE_P(Mine, CollectivesSuite, testing::Values(my_world()), name_of_world);
+//
+// Operations that supports() denies for float32 (or a type) are left out.
 //
 // The same cases run with ranks as threads (run() starts them) and with ranks as processes (run() calls the
 // body once, for this process's rank; n is then fixed).
@@ -11,6 +13,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -44,8 +47,13 @@ struct CollectivesWorld {
   bool in_rank_order = true;
   // Whether a world may be broken: an implementation whose worlds are processes has its own cases for that.
   bool may_break = true;
+  // Whether subgroup() is there.
+  bool has_subgroups = true;
   std::shared_ptr<SuiteMemory> memory = host_suite_memory();
 };
+
+// In messages.
+inline void PrintTo(const CollectivesWorld& world, std::ostream* out) { *out << world.name; }
 
 class CollectivesSuite : public testing::TestWithParam<CollectivesWorld> {};
 

@@ -87,9 +87,9 @@ CollectivesWorld ring_over_tcp() {
 CollectivesWorld shm_over_inproc(const std::string& name, const std::vector<int>& sizes,
                                  std::optional<ShmTuning> tuning = {}, std::optional<SpinLimits> spin = {}) {
   return {name, sizes, [=](int n, const Body& body) {
-            const auto memory = make_inproc_memory(n);
+            auto memory = make_inproc_memory(n);
             const auto open = [&](int rank) {
-              return open_shm_collectives(*memory[static_cast<std::size_t>(rank)], patience(),
+              return open_shm_collectives(std::move(memory[static_cast<std::size_t>(rank)]), patience(),
                                           tuning.value_or(ShmTuning::for_ranks(n)),
                                           spin.value_or(SpinLimits::for_ranks(n)));
             };
@@ -104,8 +104,7 @@ CollectivesWorld shm_over_memfd() {
             const auto open = [&](int rank) -> Result<Collective> {
               auto links = connect_local_mesh(*transports[static_cast<std::size_t>(rank)], patience());
               if (!links.is_ok()) return links.status();
-              const auto memory = make_memfd_exchange(rank, links.value());
-              return open_shm_collectives(*memory, patience());
+              return open_shm_collectives(make_memfd_exchange(rank, std::move(links).value()), patience());
             };
             run_threads(n, open, body);
           }};

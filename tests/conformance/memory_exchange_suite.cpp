@@ -67,6 +67,38 @@ void ranks_choose_their_lengths(MemoryExchange& memory) {
   }
 }
 
+// All ranks, and those but the first; then one within the latter.
+void subgroups_share_memory_of_their_own(MemoryExchange& memory) {
+  std::vector<int> all, others;
+  for (int rank = 0; rank < memory.size(); ++rank) {
+    all.push_back(rank);
+    if (rank > 0) others.push_back(rank);
+  }
+  for (int round = 0; round < 2; ++round) {
+    auto whole = memory.subgroup(all);
+    ASSERT_TRUE(whole.is_ok()) << whole.status().message();
+    ASSERT_NO_FATAL_FAILURE(all_ranks_see_all_memory(**whole));
+    if (others.empty()) continue;
+    auto part = memory.subgroup(others);
+    ASSERT_TRUE(part.is_ok()) << part.status().message();
+    ASSERT_EQ(*part != nullptr, memory.rank() > 0);
+    if (*part != nullptr) {
+      EXPECT_EQ((*part)->rank(), memory.rank() - 1);
+      EXPECT_EQ((*part)->size(), memory.size() - 1);
+      const int last = (*part)->size() - 1;
+      auto alone = (*part)->subgroup({&last, 1});
+      ASSERT_TRUE(alone.is_ok()) << alone.status().message();
+      ASSERT_EQ(*alone != nullptr, (*part)->rank() == last);
+      if (*alone != nullptr) {
+        ASSERT_NO_FATAL_FAILURE(all_ranks_see_all_memory(**alone));
+      }
+      ASSERT_NO_FATAL_FAILURE(all_ranks_see_all_memory(**part));
+    }
+    ASSERT_NO_FATAL_FAILURE(all_ranks_see_all_memory(memory));
+    ASSERT_NO_FATAL_FAILURE(all_ranks_see_all_memory(**whole));
+  }
+}
+
 void a_mapping_outlives_what_its_owner_keeps(MemoryExchange& memory) {
   const int next = (memory.rank() + 1) % memory.size();
   MappedMemory of_next;
@@ -100,6 +132,7 @@ void a_passed_deadline_is_told(MemoryExchange& memory) {
 constexpr MemoryExchangeCheck kChecks[] = {
     {"AllRanksSeeAllMemory", all_ranks_see_all_memory},
     {"RanksChooseTheirLengths", ranks_choose_their_lengths},
+    {"SubgroupsShareMemoryOfTheirOwn", subgroups_share_memory_of_their_own},
     {"AMappingOutlivesWhatItsOwnerKeeps", a_mapping_outlives_what_its_owner_keeps},
     {"LackOfMemoryOnOneRankFailsOnAll", lack_of_memory_on_one_rank_fails_on_all, 1, true},
     {"APassedDeadlineIsTold", a_passed_deadline_is_told, 2, true},

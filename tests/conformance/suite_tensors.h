@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "horovod_cpp/base/deadline.h"
+#include "horovod_cpp/base/wire.h"
 #include "horovod_cpp/ports/collectives.h"
 #include "tests/conformance/collectives_suite.h"
 
@@ -64,6 +65,39 @@ class Tensors {
   std::size_t width_;
   std::vector<std::shared_ptr<void>> kept_;
   std::vector<TensorSlice> slices_;
+};
+
+// Memory of one tensor, with a strip behind it that nobody may write to.
+class Buffer {
+ public:
+  // Filled with what is no result of anything.
+  Buffer(SuiteMemory& memory, std::size_t bytes)
+      : memory_(memory), bytes_(bytes), data_(memory.allocate(bytes + kStripBytes)) {
+    const Bytes garbage(bytes + kStripBytes, kGarbage);
+    memory_.write(data_.get(), garbage.data(), garbage.size());
+  }
+  Buffer(SuiteMemory& memory, const Bytes& values) : Buffer(memory, values.size()) { write(0, values); }
+
+  std::byte* data() const { return static_cast<std::byte*>(data_.get()); }
+  void write(std::size_t at, const Bytes& values) const {
+    memory_.write(data() + at, values.data(), values.size());
+  }
+  Bytes read() const { return read(0, bytes_); }
+  bool end_is_untouched() const { return read(bytes_, kStripBytes) == Bytes(kStripBytes, kGarbage); }
+
+ private:
+  static constexpr std::size_t kStripBytes = 64;
+  static constexpr std::byte kGarbage{0xa5};
+
+  Bytes read(std::size_t at, std::size_t bytes) const {
+    Bytes values(bytes);
+    memory_.read(values.data(), data() + at, bytes);
+    return values;
+  }
+
+  SuiteMemory& memory_;
+  std::size_t bytes_;
+  std::shared_ptr<void> data_;
 };
 
 }  // namespace hvd

@@ -18,22 +18,6 @@ namespace {
 
 Deadline soon() { return Deadline::after(std::chrono::seconds(30)); }
 
-// An exchange together with the links it does not own.
-class LinkedExchange final : public MemoryExchange {
- public:
-  LinkedExchange(int rank, std::vector<UniqueFd> links)
-      : links_(std::move(links)), exchange_(make_memfd_exchange(rank, links_)) {}
-  int rank() const override { return exchange_->rank(); }
-  int size() const override { return exchange_->size(); }
-  Result<std::vector<MappedMemory>> allocate(std::size_t bytes, Deadline deadline) override {
-    return exchange_->allocate(bytes, deadline);
-  }
-
- private:
-  std::vector<UniqueFd> links_;
-  std::unique_ptr<MemoryExchange> exchange_;
-};
-
 MemoryExchanges make_memfd_world(int size) {
   const Transports bootstrap = make_inproc_transports(size);
   MemoryExchanges out(static_cast<std::size_t>(size));
@@ -42,7 +26,7 @@ MemoryExchanges make_memfd_world(int size) {
     scope.guard(*bootstrap[rank]);
     auto links = connect_local_mesh(*bootstrap[rank], soon());
     ASSERT_TRUE(links.is_ok()) << links.status().message();
-    out[rank] = std::make_unique<LinkedExchange>(scope.rank(), std::move(links).value());
+    out[rank] = make_memfd_exchange(scope.rank(), std::move(links).value());
   });
   return ::testing::Test::HasFailure() ? MemoryExchanges() : std::move(out);
 }

@@ -24,7 +24,8 @@ SessionParts InprocWorld::parts(int rank, Config config) {
     parts.collectives.push_back(make_ring_collectives(*parts.control));
     return parts;
   }
-  auto collectives = open_shm_collectives(*memories_.at(index), Deadline::after(std::chrono::seconds(60)));
+  auto collectives =
+      open_shm_collectives(std::move(memories_.at(index)), Deadline::after(std::chrono::seconds(60)));
   if (!collectives.is_ok()) throw std::runtime_error(collectives.status().message());
   parts.collectives.push_back(std::move(collectives).value());
   return parts;

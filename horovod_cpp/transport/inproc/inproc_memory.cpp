@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <condition_variable>
+#include <iterator>
 #include <mutex>
 #include <utility>
 
@@ -46,12 +48,35 @@ class Meeting {
     return failure_;
   }
 
+  // The meeting of these members: the same object for all of them.
+  std::shared_ptr<Meeting> among(std::span<const int> members) {
+    const std::lock_guard lock(mutex_);
+    auto open = std::find_if(forming_.begin(), forming_.end(), [&](const Forming& forming) {
+      return std::equal(members.begin(), members.end(), forming.members.begin(), forming.members.end());
+    });
+    if (open == forming_.end()) {
+      forming_.push_back(
+          {{members.begin(), members.end()}, 0, std::make_shared<Meeting>(static_cast<int>(members.size()))});
+      open = std::prev(forming_.end());
+    }
+    const std::shared_ptr<Meeting> meeting = open->meeting;
+    if (++open->joined == meeting->size()) forming_.erase(open);
+    return meeting;
+  }
+
   void leave(int rank) {
     const std::lock_guard lock(mutex_);
     fail(Status::aborted(text("shared memory: rank ", rank, " has left")));
   }
 
  private:
+  // A subgroup that not all members have asked for.
+  struct Forming {
+    std::vector<int> members;
+    int joined;
+    std::shared_ptr<Meeting> meeting;
+  };
+
   void fail(const Status& why) {
     if (!failure_.is_ok()) return;
     failure_ = why;
@@ -62,6 +87,7 @@ class Meeting {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<Round> open_round_;
+  std::vector<Forming> forming_;
   Status failure_;
 };
 
@@ -76,6 +102,12 @@ class InprocMemory final : public MemoryExchange {
   int size() const override { return meeting_->size(); }
   Result<std::vector<MappedMemory>> allocate(std::size_t bytes, Deadline deadline) override {
     return meeting_->join(rank_, map_anonymous_memory(bytes), deadline);
+  }
+  Result<std::unique_ptr<MemoryExchange>> subgroup(std::span<const int> members) override {
+    const auto own = std::find(members.begin(), members.end(), rank_);
+    if (own == members.end()) return std::unique_ptr<MemoryExchange>{};
+    return std::unique_ptr<MemoryExchange>(
+        std::make_unique<InprocMemory>(static_cast<int>(own - members.begin()), meeting_->among(members)));
   }
 
  private:

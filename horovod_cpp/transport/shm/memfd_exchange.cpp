@@ -164,11 +164,14 @@ Status receive_offer(int link, Offer& offer, UniqueFd& memory, Deadline deadline
   return {};
 }
 
+// Shared by an exchange and its subgroups.
+using Sockets = std::shared_ptr<const std::vector<UniqueFd>>;
+
 class MemfdExchange final : public MemoryExchange {
  public:
-  MemfdExchange(int rank, std::span<const UniqueFd> links) : rank_(rank) {
-    for (const UniqueFd& link : links) links_.push_back(link.get());
-  }
+  // links[r] is the descriptor to rank r, one of `sockets`.
+  MemfdExchange(int rank, std::vector<int> links, Sockets sockets)
+      : rank_(rank), links_(std::move(links)), sockets_(std::move(sockets)) {}
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(links_.size()); }
@@ -179,6 +182,16 @@ class MemfdExchange final : public MemoryExchange {
     if (!memories.is_ok()) failure_ = memories.status();
     ++round_;
     return memories;
+  }
+
+  Result<std::unique_ptr<MemoryExchange>> subgroup(std::span<const int> members) override {
+    HVD_RETURN_IF_ERROR(failure_);
+    const auto own = std::find(members.begin(), members.end(), rank_);
+    if (own == members.end()) return std::unique_ptr<MemoryExchange>{};
+    std::vector<int> links;
+    for (const int member : members) links.push_back(link(member));
+    return std::unique_ptr<MemoryExchange>(
+        std::make_unique<MemfdExchange>(static_cast<int>(own - members.begin()), std::move(links), sockets_));
   }
 
  private:
@@ -236,15 +249,19 @@ class MemfdExchange final : public MemoryExchange {
   }
 
   const int rank_;
-  std::vector<int> links_;
+  const std::vector<int> links_;
+  const Sockets sockets_;
   std::uint64_t round_ = 0;
   Status failure_;
 };
 
 }  // namespace
 
-std::unique_ptr<MemoryExchange> make_memfd_exchange(int rank, std::span<const UniqueFd> links) {
-  return std::make_unique<MemfdExchange>(rank, links);
+std::unique_ptr<MemoryExchange> make_memfd_exchange(int rank, std::vector<UniqueFd> links) {
+  const auto sockets = std::make_shared<const std::vector<UniqueFd>>(std::move(links));
+  std::vector<int> descriptors;
+  for (const UniqueFd& link : *sockets) descriptors.push_back(link.get());
+  return std::make_unique<MemfdExchange>(rank, std::move(descriptors), sockets);
 }
 
 }  // namespace hvd

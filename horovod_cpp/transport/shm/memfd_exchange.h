@@ -3,17 +3,17 @@
 #pragma once
 
 #include <memory>
-#include <span>
+#include <vector>
 
 #include "horovod_cpp/base/unique_fd.h"
 #include "horovod_cpp/ports/memory_exchange.h"
 
 namespace hvd {
 
-// `links` come from connect_local_mesh: links[r] leads to rank r, the own entry is closed. They are not
-// owned, must outlive the exchange, carry its messages during allocate, and nothing of it between two calls.
+// `links` come from connect_local_mesh: links[r] leads to rank r, the own entry is closed. They
+// carry the messages of this exchange and its subgroups, and of nobody else.
 // Memory is fully allocated, or allocate fails on every rank; it cannot be resized by anybody, so touching it
 // never raises SIGBUS. The first failure is kept: later calls return it.
-std::unique_ptr<MemoryExchange> make_memfd_exchange(int rank, std::span<const UniqueFd> links);
+std::unique_ptr<MemoryExchange> make_memfd_exchange(int rank, std::vector<UniqueFd> links);
 
 }  // namespace hvd

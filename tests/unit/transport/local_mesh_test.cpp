@@ -85,7 +85,7 @@ class MemfdExchangeAgainstRawPeer : public ::testing::Test {
     links_.resize(2);
     links_[1].reset(ends[0]);
     peer_.reset(ends[1]);
-    exchange_ = make_memfd_exchange(0, links_);
+    exchange_ = make_memfd_exchange(0, std::move(links_));
   }
   // What the exchange itself would send for `bytes` bytes, with another descriptor.
   void peer_offers(std::uint64_t bytes, int descriptor) {
