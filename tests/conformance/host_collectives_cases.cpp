@@ -110,10 +110,15 @@ CollectivesWorld shm_over_memfd() {
           }};
 }
 
+CollectivesWorld with_huge_counts(CollectivesWorld world) {
+  world.takes_huge_counts = true;
+  return world;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Host, CollectivesSuite,
-    testing::Values(ring_over_inproc(), ring_with_short_steps(), ring_over_tcp(),
-                    shm_over_inproc("shm_inproc", {1, 2, 3, 4, 7, 8}),
+    testing::Values(with_huge_counts(ring_over_inproc()), ring_with_short_steps(), ring_over_tcp(),
+                    with_huge_counts(shm_over_inproc("shm_inproc", {1, 2, 3, 4, 7, 8})),
                     // One page a window: every batch of the suite takes many steps through the slots.
                     shm_over_inproc("shm_short_windows", {2, 3, 7}, ShmTuning{4096, 64}),
                     // Nobody spins: every wait goes through the kernel.
