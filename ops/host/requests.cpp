@@ -58,8 +58,9 @@ bool host_supports(OpKind kind, ReduceOp op) {
     case OpKind::alltoall:
     case OpKind::barrier:
       return true;
+    default:
+      return false;
   }
-  return false;
 }
 
 Status check(const AllreduceRequest& request) { return check_op("allreduce", request.op); }

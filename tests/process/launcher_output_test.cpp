@@ -112,7 +112,7 @@ TEST(LauncherOutput, OfASlowReaderHoldsTheRanksBack) {
   ASSERT_NE(supervisor, 0);
   usleep(1'000'000);
   // Sanitizers (clang here) need more memory of their own.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#ifndef HVD_TEST_IS_SANITIZED
   const std::string status = content("/proc/" + std::to_string(supervisor) + "/status");
   std::smatch match;
   ASSERT_TRUE(std::regex_search(status, match, std::regex(R"(VmRSS:\s+(\d+) kB)"))) << status;

@@ -6,6 +6,8 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <sstream>
 #include <thread>
@@ -13,7 +15,9 @@
 #include "bindings/runtime/world.h"
 #include "tests/harness/process_case.h"
 #include "tests/harness/process_job.h"
+#include "tests/harness/seed.h"
 #include "tests/ranks/any_order.h"
+#include "tests/ranks/every_operation.h"
 
 namespace hvd {
 namespace {
@@ -52,6 +56,17 @@ HVD_PROCESS_CASE(any_order) {
   });
 }
 
+// In the order in which a failure is easiest to understand.
+HVD_PROCESS_CASE(every_operation) {
+  return run_with_session([](Session& session) {
+    std::string wrong = do_every_step(session, all_ranks(session), "x", 1);
+    if (wrong.empty() && session.size() == 4) wrong = use_overlapping_sets(session, 3);
+    if (wrong.empty()) wrong = join_when_out_of_data(session);
+    if (wrong.empty()) wrong = interleave(session, std::stoull(process_arguments().at(0)), test_rounds(5, 1000));
+    return wrong;
+  });
+}
+
 HVD_PROCESS_CASE(work_for_ever) {
   return run_with_session([](Session& session) -> std::string {
     float value = 1.0F;
@@ -85,6 +100,49 @@ HVD_PROCESS_CASE(rank_1_exits_without_a_word) {
     if (process_rank() == 1) std::_Exit(7);
     return average_once(session, value);
   });
+}
+
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+// Resident and file-backed memory of this process.
+long resident_kib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    if (word == "VmRSS:") return status >> word ? std::stol(word) : 0;
+  }
+  return 0;
+}
+
+// A sanitizer keeps freed memory for a while.
+#ifdef HVD_TEST_IS_SANITIZED
+constexpr long kQuarantineKib = 64 * 1024;
+#else
+constexpr long kQuarantineKib = 0;
+#endif
+
+HVD_PROCESS_CASE(sessions_come_and_go) {
+  const int sessions = std::stoi(process_arguments().at(0));
+  const int settled = sessions / 5;  // by then allocators hold what they need
+  std::size_t descriptors = 0;
+  long before_kib = 0;
+  for (int i = 0; i < sessions; ++i) {
+    float value = 1.0F;
+    const int code = run_with_session([&](Session& session) { return average_once(session, value); });
+    if (code != 0) return code;
+    if (i == settled) {
+      descriptors = open_descriptors();
+      before_kib = resident_kib();
+    }
+  }
+  std::printf("%d sessions: %zu -> %zu descriptors, %ld -> %ld KiB\n", sessions, descriptors, open_descriptors(),
+              before_kib, resident_kib());
+  if (open_descriptors() != descriptors) return fail("descriptors are left");
+  // One leaked kilobyte a session would be more than this.
+  const long most_kib = before_kib + 256 + kQuarantineKib + sessions - settled;
+  return resident_kib() <= most_kib ? 0 : fail("memory has grown");
 }
 
 // Uses less than one per cent of a core while nothing happens.
@@ -166,6 +224,26 @@ TEST_P(Processes, AnyOrderOfSubmission) {
   const ProcessResult result = run_processes(4, "any_order", with_seed);
   EXPECT_TRUE(result.is_clean()) << "seed " << seed << "\n" << result.describe();
   EXPECT_NE(result.out.find(GetParam().backends), std::string::npos) << result.describe();
+}
+
+TEST_P(Processes, EveryOperation) {
+  for (const int n : {3, 4}) {
+    ProcessOptions with_seed = options(n);
+    const std::string seed = std::to_string(std::random_device()());
+    with_seed.case_arguments = {seed};
+    with_seed.time_limit = std::chrono::minutes(4);
+    const ProcessResult result = run_processes(n, "every_operation", with_seed);
+    EXPECT_TRUE(result.is_clean()) << "seed " << seed << "\n" << result.describe();
+  }
+}
+
+TEST(ManySessions, LeaveNothingBehind) {
+  ProcessOptions options;
+  options.case_arguments = {std::to_string(test_rounds(300, 1000))};
+  options.time_limit = std::chrono::minutes(4);
+  const ProcessResult result = run_processes(2, "sessions_come_and_go", options);
+  EXPECT_TRUE(result.is_clean()) << result.describe();
+  std::printf("%s", result.out.c_str());
 }
 
 TEST_P(Processes, AnIdleRankSleeps) {
