@@ -42,18 +42,17 @@ class NcclCompletion final : public Event {
   std::atomic<bool> is_known_complete_{false};
 };
 
-// Calls of one group; the group is closed whatever happens in it.
-template <class EachSlice>
-ncclResult_t group(const NcclLibrary& nccl, std::span<const TensorSlice> slices, const EachSlice& each) {
-  ncclResult_t result = nccl.ncclGroupStart();
-  if (result != ncclSuccess) return result;
+// NCCL has refused a call or failed: no more of the group.
+bool is_failed(ncclResult_t result) { return result != ncclSuccess && result != ncclInProgress; }
+
+// call(slice) for those that are not empty.
+template <class Call>
+ncclResult_t for_each_slice(std::span<const TensorSlice> slices, const Call& call) {
   for (const TensorSlice& slice : slices) {
     if (slice.count == 0) continue;
-    result = each(slice);
-    if (result != ncclSuccess && result != ncclInProgress) break;
+    if (const ncclResult_t result = call(slice); is_failed(result)) return result;
   }
-  const ncclResult_t end = nccl.ncclGroupEnd();
-  return result != ncclSuccess && result != ncclInProgress ? result : end;
+  return ncclSuccess;
 }
 
 bool is_empty(std::span<const TensorSlice> slices) {
@@ -82,6 +81,10 @@ Status NcclCollectives::create_stream() {
   auto created = CudaStream::create(device_->context());
   if (!created.is_ok()) return created.status();
   stream_ = std::move(created).value();
+  return create_barrier_word();
+}
+
+Status NcclCollectives::create_barrier_word() {
   auto word = device_->allocate(sizeof(std::int32_t));
   if (!word.is_ok()) return word.status();
   barrier_word_ = std::move(word).value();
@@ -108,56 +111,71 @@ NcclCollectives::~NcclCollectives() {
 bool NcclCollectives::supports(OpKind kind, DataType dtype, ReduceOp op) const {
   switch (kind) {
     case OpKind::allreduce:
+    case OpKind::reducescatter:
       return nccl_type(dtype, ability_).has_value() && nccl_operation(op, dtype).has_value();
     case OpKind::broadcast:
     case OpKind::barrier:
+    case OpKind::allgather:
+    case OpKind::alltoall:
       return true;
     default:
       return false;
   }
 }
 
-Result<Completion> NcclCollectives::allreduce(const AllreduceRequest& request) {
-  HVD_RETURN_IF_ERROR(communicator_->check());
-  const auto type = nccl_type(request.dtype, ability_);
-  auto operation = nccl_operation(request.op, request.dtype);
-  if (!type || !operation) {
-    return Status::unimplemented(
-        text("nccl allreduce: no ", name_of(request.op), " of ", name_of(request.dtype), " in NCCL ",
-             nccl_version_name(ability_.version), " on compute capability ", ability_.compute_capability));
+Result<NcclCollectives::Reduction> NcclCollectives::plan(const char* operation, DataType dtype, ReduceOp op,
+                                                         double scale) const {
+  const auto type = nccl_type(dtype, ability_);
+  const auto nccl_op = nccl_operation(op, dtype);
+  if (!type || !nccl_op) {
+    return Status::unimplemented(text("nccl ", operation, ": no ", name_of(op), " of ", name_of(dtype),
+                                      " in NCCL ", nccl_version_name(ability_.version),
+                                      " on compute capability ", ability_.compute_capability));
   }
-  const bool is_scaled = request.scale != 1.0;
-  auto scalar = nccl_scalar(request.scale, request.dtype);
-  if (is_scaled && (!scalar || request.op != ReduceOp::sum)) {
-    return Status::unimplemented(text("nccl allreduce: scale ", request.scale, " with ", name_of(request.op),
-                                      " of ", name_of(request.dtype),
-                                      "; only sums of floating types can be scaled"));
+  if (scale == 1.0) return Reduction{*type, *nccl_op, {}};
+  const auto scalar = nccl_scalar(scale, dtype);
+  if (!scalar || op != ReduceOp::sum) {
+    return Status::unimplemented(text("nccl ", operation, ": scale ", scale, " with ", name_of(op), " of ",
+                                      name_of(dtype), "; only sums of floating types can be scaled"));
   }
-  if (is_scaled && size_in_bytes(request.dtype) == 1 && scalar->value != request.scale) {
-    return Status::unimplemented(text("nccl allreduce: scale ", request.scale, " is ", scalar->value, " as ",
-                                      name_of(request.dtype), "; use a power of two"));
+  if (size_in_bytes(dtype) == 1 && scalar->value != scale) {
+    return Status::unimplemented(text("nccl ", operation, ": scale ", scale, " is ", scalar->value, " as ",
+                                      name_of(dtype), "; use a power of two"));
   }
-  HVD_RETURN_IF_ERROR(wait_for_inputs("allreduce", request.slices));
-  if (is_empty(request.slices)) return Completion();
+  return Reduction{*type, *nccl_op, scalar};
+}
 
+Status NcclCollectives::submit_reduction(
+    const char* operation, Reduction reduction, Deadline deadline,
+    const std::function<ncclResult_t(ncclRedOp_t op, ncclComm_t comm)>& calls) {
   const NcclLibrary& nccl = communicator_->nccl();
-  if (is_scaled) {
-    HVD_RETURN_IF_ERROR(
-        communicator_->submit("ncclRedOpCreatePreMulSum", request.deadline, [&](ncclComm_t comm) {
-          return nccl.ncclRedOpCreatePreMulSum(&*operation, scalar->bytes.data(), *type,
-                                               ncclScalarHostImmediate, comm);
-        }));
-  }
-  HVD_RETURN_IF_ERROR(communicator_->submit("allreduce", request.deadline, [&](ncclComm_t comm) {
-    return group(nccl, request.slices, [&](const TensorSlice& slice) {
-      return nccl.ncclAllReduce(slice.input, slice.output, slice.count, *type, *operation, comm, stream());
-    });
-  }));
-  if (is_scaled) {
-    HVD_RETURN_IF_ERROR(communicator_->submit("ncclRedOpDestroy", request.deadline, [&](ncclComm_t comm) {
-      return nccl.ncclRedOpDestroy(*operation, comm);
+  if (reduction.scalar) {
+    HVD_RETURN_IF_ERROR(communicator_->submit("ncclRedOpCreatePreMulSum", deadline, [&](ncclComm_t comm) {
+      return nccl.ncclRedOpCreatePreMulSum(&reduction.op, reduction.scalar->bytes.data(), reduction.type,
+                                           ncclScalarHostImmediate, comm);
     }));
   }
+  HVD_RETURN_IF_ERROR(communicator_->submit_group(
+      operation, deadline, [&](ncclComm_t comm) { return calls(reduction.op, comm); }));
+  if (!reduction.scalar) return {};
+  return communicator_->submit("ncclRedOpDestroy", deadline,
+                               [&](ncclComm_t comm) { return nccl.ncclRedOpDestroy(reduction.op, comm); });
+}
+
+Result<Completion> NcclCollectives::allreduce(const AllreduceRequest& request) {
+  HVD_RETURN_IF_ERROR(communicator_->check());
+  const auto reduction = plan("allreduce", request.dtype, request.op, request.scale);
+  if (!reduction.is_ok()) return reduction.status();
+  HVD_RETURN_IF_ERROR(wait_for_inputs("allreduce", request.slices));
+  if (is_empty(request.slices)) return Completion();
+  const NcclLibrary& nccl = communicator_->nccl();
+  HVD_RETURN_IF_ERROR(submit_reduction(
+      "allreduce", reduction.value(), request.deadline, [&](ncclRedOp_t op, ncclComm_t comm) {
+        return for_each_slice(request.slices, [&](const TensorSlice& slice) {
+          return nccl.ncclAllReduce(slice.input, slice.output, slice.count, reduction.value().type, op, comm,
+                                    stream());
+        });
+      }));
   return finish("allreduce");
 }
 
@@ -171,8 +189,8 @@ Result<Completion> NcclCollectives::broadcast(const BroadcastRequest& request) {
   if (is_empty(request.slices)) return Completion();
   const NcclLibrary& nccl = communicator_->nccl();
   const NcclMoveType move = nccl_move_type(request.dtype);
-  HVD_RETURN_IF_ERROR(communicator_->submit("broadcast", request.deadline, [&](ncclComm_t comm) {
-    return group(nccl, request.slices, [&](const TensorSlice& slice) {
+  HVD_RETURN_IF_ERROR(communicator_->submit_group("broadcast", request.deadline, [&](ncclComm_t comm) {
+    return for_each_slice(request.slices, [&](const TensorSlice& slice) {
       return nccl.ncclBroadcast(slice.input, slice.output, slice.count * move.elements, move.type,
                                 request.root, comm, stream());
     });
@@ -188,11 +206,15 @@ Status NcclCollectives::barrier(Deadline deadline) {
   return communicator_->latch("barrier", end.value()->synchronize(deadline));
 }
 
+Status NcclCollectives::wait_for_input(const char* operation, const Event* ready) {
+  return ready == nullptr ? Status() : communicator_->latch(operation, stream_->wait(*ready));
+}
+
 Status NcclCollectives::wait_for_inputs(const char* operation, std::span<const TensorSlice> slices) {
   const Event* last = nullptr;
   for (const TensorSlice& slice : slices) {
     if (slice.ready == nullptr || slice.ready == last) continue;
-    HVD_RETURN_IF_ERROR(communicator_->latch(operation, stream_->wait(*slice.ready)));
+    HVD_RETURN_IF_ERROR(wait_for_input(operation, slice.ready));
     last = slice.ready;
   }
   return {};

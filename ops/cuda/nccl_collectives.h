@@ -5,14 +5,18 @@
 // of the calls; that stream waits for the `ready` event of each slice, and the Completion
 // is an event on it. The host blocks in barrier only. A scaled sum is NCCL's premultiplied
 // sum: each input is multiplied by the scale, rounded to dtype, before it is added.
+// A subgroup has a communicator of its own (ncclCommSplit) on the same stream. reducescatter with different counts is a group of
+// ncclReduce, allgather one of ncclBroadcast.
 // Numbers: NCCL adds 16-bit and fp8 types in their own precision on some devices and algorithms, so results
-// of those are not as exact as this port promises elsewhere. fp8 takes only scales that fp8 holds exactly
+// of those are not as exact as this port promises elsewhere, and a reducescatter may add in another order than an allreduce. fp8 takes only scales that fp8 holds exactly
 // (powers of two): unimplemented otherwise.
 // Completion: synchronize and is_complete return what ended the communicator, also when NCCL finds a lost
 // peer by itself. The device may then go on writing outputs until the destructor has returned.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "horovod_cpp/ports/collectives.h"
@@ -38,17 +42,10 @@ class NcclCollectives final : public Collectives {
   bool supports(OpKind kind, DataType dtype, ReduceOp op) const override;
   Result<Completion> allreduce(const AllreduceRequest& request) override;
   Result<Completion> broadcast(const BroadcastRequest& request) override;
-  // Filled in by the next commits.
-  Result<Completion> allgather(const AllgatherRequest&) override {
-    return Status::unimplemented("allgather");
-  }
-  Result<Completion> alltoall(const AlltoallRequest&) override { return Status::unimplemented("alltoall"); }
-  Result<Completion> reducescatter(const ReducescatterRequest&) override {
-    return Status::unimplemented("reducescatter");
-  }
-  Result<std::unique_ptr<Collectives>> subgroup(std::span<const int>, Deadline) override {
-    return Status::unimplemented("subgroup");
-  }
+  Result<Completion> allgather(const AllgatherRequest& request) override;
+  Result<Completion> alltoall(const AlltoallRequest& request) override;
+  Result<Completion> reducescatter(const ReducescatterRequest& request) override;
+  Result<std::unique_ptr<Collectives>> subgroup(std::span<const int> members, Deadline deadline) override;
   Status barrier(Deadline deadline) override;
   void abort(const Status& why) override { communicator_->abort(why); }
 
@@ -63,6 +60,19 @@ class NcclCollectives final : public Collectives {
                                                           const ncclUniqueId& id, int rank, int size,
                                                           Deadline deadline);
   Status create_stream();
+  Status create_barrier_word();
+  // How a reduction is put to NCCL.
+  struct Reduction {
+    ncclDataType_t type;
+    ncclRedOp_t op;
+    std::optional<NcclScalar> scalar;  // of a premultiplied sum
+  };
+  // unimplemented says what NCCL cannot do.
+  Result<Reduction> plan(const char* operation, DataType dtype, ReduceOp op, double scale) const;
+  // submit_group with the operation to reduce by.
+  Status submit_reduction(const char* operation, Reduction reduction, Deadline deadline,
+                          const std::function<ncclResult_t(ncclRedOp_t op, ncclComm_t comm)>& calls);
+  Status wait_for_input(const char* operation, const Event* ready);
   Status wait_for_inputs(const char* operation, std::span<const TensorSlice> slices);
   Result<Completion> finish(const char* operation);
   cudaStream_t stream() const { return static_cast<cudaStream_t>(stream_->native_handle()); }
@@ -70,7 +80,7 @@ class NcclCollectives final : public Collectives {
   NcclAbility ability_;
   std::shared_ptr<CudaDevice> device_;
   std::shared_ptr<NcclCommunicator> communicator_;
-  std::unique_ptr<CudaStream> stream_;
+  std::shared_ptr<CudaStream> stream_;  // shared with subgroups: one order of launches over all communicators
   std::unique_ptr<DeviceMemory> barrier_word_;
 };
 

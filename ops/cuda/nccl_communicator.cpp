@@ -1,5 +1,6 @@
 #include "ops/cuda/nccl_communicator.h"
 
+#include <algorithm>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -25,6 +26,35 @@ Result<std::shared_ptr<NcclCommunicator>> NcclCommunicator::connect(std::shared_
     return out->nccl_->ncclCommInitRankConfig(&out->comm_, size, id, rank, &config);
   }));
   return out;
+}
+
+Result<std::shared_ptr<NcclCommunicator>> NcclCommunicator::split(std::span<const int> members,
+                                                                  Deadline deadline) {
+  const auto place = std::lower_bound(members.begin(), members.end(), rank_);
+  const bool is_member = place != members.end() && *place == rank_;
+  child_.reset(new NcclCommunicator(nccl_, context_, static_cast<int>(place - members.begin()),
+                                    static_cast<int>(members.size())));
+  HVD_RETURN_IF_ERROR(submit("ncclCommSplit", deadline, [&](ncclComm_t comm) {
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    return nccl_->ncclCommSplit(comm, is_member ? 0 : NCCL_SPLIT_NOCOLOR, rank_, &child_->comm_, &config);
+  }));
+  auto child = std::exchange(child_, nullptr);
+  if (!is_member) return std::shared_ptr<NcclCommunicator>();
+  // The parent is done with it; the new one may not be ready yet.
+  HVD_RETURN_IF_ERROR(child->submit("ncclCommSplit", deadline, [](ncclComm_t) { return ncclSuccess; }));
+  return child;
+}
+
+Status NcclCommunicator::submit_group(const char* operation, Deadline deadline,
+                                      const std::function<ncclResult_t(ncclComm_t)>& calls) {
+  return submit(operation, deadline, [&](ncclComm_t comm) {
+    const ncclResult_t begun = nccl_->ncclGroupStart();
+    if (begun != ncclSuccess) return begun;
+    const ncclResult_t result = calls(comm);
+    const ncclResult_t end = nccl_->ncclGroupEnd();
+    return result != ncclSuccess && result != ncclInProgress ? result : end;
+  });
 }
 
 Status NcclCommunicator::submit(const char* operation, Deadline deadline,

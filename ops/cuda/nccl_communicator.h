@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 #include "horovod_cpp/base/abort_latch.h"
@@ -37,13 +38,21 @@ class NcclCommunicator : public std::enable_shared_from_this<NcclCommunicator> {
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
   const NcclLibrary& nccl() const { return *nccl_; }
+  int rank() const { return rank_; }
   int size() const { return size_; }
+
+  // A communicator among `members`, ranks of this one in ascending order; nullptr on the others. Collective over this one, on which
+  // no operation may be under way on any rank.
+  Result<std::shared_ptr<NcclCommunicator>> split(std::span<const int> members, Deadline deadline);
 
   // Runs `calls` with the communicator and waits until NCCL has taken them in:
   // what is put on the stream afterwards comes after them. A failure, also of
   // the deadline, latches: nobody knows what the other ranks have seen.
   Status submit(const char* operation, Deadline deadline,
                 const std::function<ncclResult_t(ncclComm_t)>& calls);
+  // The same for calls that NCCL is to see at once, one group. It is closed whatever happens in it.
+  Status submit_group(const char* operation, Deadline deadline,
+                      const std::function<ncclResult_t(ncclComm_t)>& calls);
   // Latches what another part of an operation (a stream, an event) reports. ok stays ok.
   Status latch(const char* operation, const Status& status);
 
@@ -72,8 +81,9 @@ class NcclCommunicator : public std::enable_shared_from_this<NcclCommunicator> {
   const int size_;
 
   AbortLatch latch_;
-  std::mutex mutex_;           // guards comm_ and every NCCL call on it
-  ncclComm_t comm_ = nullptr;  // nullptr once ended or given to the aborting thread
+  std::shared_ptr<NcclCommunicator> child_;  // of a split that has not ended: NCCL may yet write to it
+  std::mutex mutex_;                         // guards comm_ and every NCCL call on it
+  ncclComm_t comm_ = nullptr;                // nullptr once ended or given to the aborting thread
   std::condition_variable abort_ended_;
   bool is_aborting_ = false;  // guarded by mutex_
 };

@@ -19,7 +19,8 @@
   X(ncclGetLastError) X(ncclCommGetAsyncError)                                          \
   X(ncclCommFinalize) X(ncclCommDestroy) X(ncclCommAbort)                               \
   X(ncclGroupStart) X(ncclGroupEnd) X(ncclAllReduce) X(ncclBroadcast)                   \
-  X(ncclRedOpCreatePreMulSum) X(ncclRedOpDestroy)
+  X(ncclAllGather) X(ncclReduce) X(ncclReduceScatter) X(ncclSend) X(ncclRecv)           \
+  X(ncclRedOpCreatePreMulSum) X(ncclRedOpDestroy) X(ncclCommSplit)
 // clang-format on
 
 namespace hvd {

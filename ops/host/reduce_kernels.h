@@ -1,5 +1,5 @@
 // The kernels of reduce.h, written once for any vector width. Private to reduce_baseline.cpp, reduce_avx2.cpp
-// and reduce_avx512.cpp, which compile it with different instruction sets.
+// and reduce_avx512.cpp, which compile it with different instruction sets, and to float_conversion.cpp.
 //
 // Everything has internal linkage, and no inline function of the standard library is called: the linker must
 // never give the program a copy that was compiled for a processor it does not run on.

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/ports/packing.h"
 #include "ops/mpi/channel.h"
+#include "ops/mpi/parcels.h"
 #include "ops/mpi/reductions.h"
 
 namespace hvd::mpi {
@@ -17,10 +19,26 @@ namespace {
 constexpr std::size_t kWindowBytesPerRank = std::size_t{512} << 10;
 constexpr std::size_t kLargestWindow = std::size_t{64} << 20;
 
-// Some bytes of a batch, contiguous in `memory`.
+constexpr int kPartsTag = 1;
+
+std::size_t sum_of(std::span<const std::size_t> counts) {
+  return std::accumulate(counts.begin(), counts.end(), std::size_t{0});
+}
+
+// Some elements of an array.
 struct Window {
-  std::byte* memory;
-  std::size_t bytes;
+  std::size_t first;
+  std::size_t count;
+  ByteRange bytes(std::size_t width) const { return {first * width, (first + count) * width}; }
+};
+
+// How one window is reduced.
+struct Reduction {
+  DataType dtype;
+  ReduceOp op;
+  double scale;
+  Deadline deadline;
+  const char* operation;
 };
 
 class MpiCollectives final : public Collectives {
@@ -40,91 +58,112 @@ class MpiCollectives final : public Collectives {
   const char* name() const override { return "mpi"; }
   DeviceType device_type() const override { return DeviceType::cpu; }
   bool supports(OpKind kind, DataType dtype, ReduceOp op) const override {
-    if (kind == OpKind::allreduce) return can_reduce(dtype, op);
-    return kind == OpKind::broadcast || kind == OpKind::barrier;
+    if (kind == OpKind::allreduce || kind == OpKind::reducescatter) return can_reduce(dtype, op);
+    return true;
   }
 
   Result<Completion> allreduce(const AllreduceRequest& request) override;
   Result<Completion> broadcast(const BroadcastRequest& request) override;
-  // Filled in by the next commits.
-  Result<Completion> allgather(const AllgatherRequest&) override {
-    return Status::unimplemented("allgather");
-  }
-  Result<Completion> alltoall(const AlltoallRequest&) override { return Status::unimplemented("alltoall"); }
-  Result<Completion> reducescatter(const ReducescatterRequest&) override {
-    return Status::unimplemented("reducescatter");
-  }
-  Result<std::unique_ptr<Collectives>> subgroup(std::span<const int>, Deadline) override {
-    return Status::unimplemented("subgroup");
-  }
+  Result<Completion> allgather(const AllgatherRequest& request) override;
+  Result<Completion> alltoall(const AlltoallRequest& request) override;
+  Result<Completion> reducescatter(const ReducescatterRequest& request) override;
   Status barrier(Deadline deadline) override;
+  Result<std::unique_ptr<Collectives>> subgroup(std::span<const int> members, Deadline deadline) override;
   void abort(const Status& why) override { channel_->abort(why); }
 
  private:
-  // Walks the batch. Each window holds the inputs when `process(window)` is called (if load_inputs), and what
-  // it left there goes to the outputs.
+  // process(window) for windows of elements that take `element_bytes` in staging memory, one after another.
   template <class Process>
-  Status for_each_window(std::span<const TensorSlice> slices, std::size_t element_bytes, bool load_inputs,
-                         Process&& process);
-  Status wait_for(MPI_Request& request, Deadline deadline, const char* operation) {
-    return channel_->wait_until(
-        [&](int* finished) { return MPI_Test(&request, finished, MPI_STATUS_IGNORE); }, deadline, operation);
-  }
+  Status for_each_window(std::size_t count, std::size_t element_bytes, Process&& process) const;
+  // Loads the inputs of a window of `array` into staging memory and reduces them there. What is left there are accumulators.
+  Status reduce_window(const PackedArray& array, Window window, const Reduction& reduction);
+  Status check_reducible(const Reduction& reduction) const;
+  std::size_t own() const { return static_cast<std::size_t>(channel_->rank()); }
 
   std::unique_ptr<Channel> channel_;
   std::size_t window_bytes_;
   std::unique_ptr<Operations> operations_;
-  std::shared_ptr<Bytes> staging_ = std::make_shared<Bytes>();
 };
 
 template <class Process>
-Status MpiCollectives::for_each_window(std::span<const TensorSlice> slices, std::size_t element_bytes,
-                                       bool load_inputs, Process&& process) {
-  const PackedArray array(slices, element_bytes);
-  const std::size_t total = array.size_bytes();
-  for (std::size_t at = 0; at < total;) {
-    const auto [input, output, rest_of_slice] = array.piece_at(at);
-    // The same decision on every rank: it depends on the counts only.
-    const bool in_place = rest_of_slice.size() >= window_bytes_ || rest_of_slice.end == total;
-    const std::size_t bytes = std::min(window_bytes_, in_place ? rest_of_slice.size() : total - at);
-    if (in_place) {
-      // MPI_IN_PLACE is for all ranks or none.
-      if (load_inputs && input != output) std::memcpy(output, input, bytes);
-      HVD_RETURN_IF_ERROR(process(Window{output, bytes}));
-    } else {
-      staging_->resize(window_bytes_);
-      if (load_inputs) pack_inputs(array, {at, at + bytes}, staging_->data());
-      if (const Status status = process(Window{staging_->data(), bytes}); !status.is_ok()) {
-        channel_->runtime().keep_for_ever(staging_);
-        return status;
-      }
-      unpack_outputs(array, {at, at + bytes}, staging_->data());
-    }
-    at += bytes;
+Status MpiCollectives::for_each_window(std::size_t count, std::size_t element_bytes,
+                                       Process&& process) const {
+  const std::size_t longest = window_bytes_ / element_bytes;
+  for (std::size_t first = 0; first < count; first += longest) {
+    HVD_RETURN_IF_ERROR(process(Window{first, std::min(longest, count - first)}));
   }
+  return {};
+}
+
+Status MpiCollectives::check_reducible(const Reduction& reduction) const {
+  if (can_reduce(reduction.dtype, reduction.op)) return {};
+  return Status::unimplemented(text("rank ", channel_->rank(), ": ", reduction.operation, " (",
+                                    name_of(reduction.op), ") of ", name_of(reduction.dtype),
+                                    " over MPI: there is no such operation"));
+}
+
+Status MpiCollectives::reduce_window(const PackedArray& array, Window window, const Reduction& reduction) {
+  const DataType accumulator = accumulator_of(reduction.dtype);
+  const std::size_t width = size_in_bytes(reduction.dtype);
+  const std::size_t wide = size_in_bytes(accumulator);
+  std::byte* const staged = channel_->staging(window.count * wide);
+  const ByteRange range = window.bytes(width);
+  array.for_each_piece(range, [&](const Piece& piece) {
+    to_accumulators(reduction.dtype, piece.input, staged + (piece.range.begin - range.begin) / width * wide,
+                    piece.range.size() / width);
+  });
+  MPI_Request pending = MPI_REQUEST_NULL;
+  HVD_RETURN_IF_ERROR(channel_->check(
+      MPI_Iallreduce(MPI_IN_PLACE, staged, static_cast<int>(window.count), datatype_of(accumulator),
+                     operations_->of(accumulator, reduction.op), channel_->communicator(), &pending),
+      "MPI_Iallreduce", reduction.operation));
+  HVD_RETURN_IF_ERROR(channel_->wait(pending, reduction.deadline, reduction.operation));
+  scale_in_place(accumulator, staged, window.count, reduction.scale);
   return {};
 }
 
 Result<Completion> MpiCollectives::allreduce(const AllreduceRequest& request) {
   const Runtime::Use use(channel_->runtime());
   HVD_RETURN_IF_ERROR(channel_->status());
-  if (!can_reduce(request.dtype, request.op)) {
-    return Status::unimplemented(text("rank ", channel_->rank(), ": allreduce (", name_of(request.op),
-                                      ") of ", name_of(request.dtype),
-                                      " over MPI: MPI has no such type or operation"));
-  }
+  const Reduction reduction{request.dtype, request.op, request.scale, request.deadline, "allreduce"};
+  HVD_RETURN_IF_ERROR(check_reducible(reduction));
   const DefaultFloatingPoint floating_point;
-  const std::size_t element_bytes = size_in_bytes(request.dtype);
-  const MPI_Datatype type = datatype_of(request.dtype);
-  const MPI_Op op = operations_->of(request.dtype, request.op);
-  HVD_RETURN_IF_ERROR(for_each_window(request.slices, element_bytes, true, [&](Window window) -> Status {
-    const std::size_t count = window.bytes / element_bytes;
-    MPI_Request pending = MPI_REQUEST_NULL;
-    HVD_RETURN_IF_ERROR(channel_->check(MPI_Iallreduce(MPI_IN_PLACE, window.memory, static_cast<int>(count),
-                                                       type, op, channel_->communicator(), &pending),
-                                        "MPI_Iallreduce", "allreduce"));
-    HVD_RETURN_IF_ERROR(wait_for(pending, request.deadline, "allreduce"));
-    scale_in_place(request.dtype, window.memory, count, request.scale);
+  const std::size_t width = size_in_bytes(request.dtype);
+  const std::size_t wide = size_in_bytes(accumulator_of(request.dtype));
+  const PackedArray array(request.slices, width);
+  HVD_RETURN_IF_ERROR(for_each_window(array.size_bytes() / width, wide, [&](Window window) -> Status {
+    HVD_RETURN_IF_ERROR(reduce_window(array, window, reduction));
+    const ByteRange range = window.bytes(width);
+    const std::byte* const staged = channel_->staging(0);
+    array.for_each_piece(range, [&](const Piece& piece) {
+      from_accumulators(request.dtype, staged + (piece.range.begin - range.begin) / width * wide,
+                        piece.output, piece.range.size() / width);
+    });
+    return {};
+  }));
+  return Completion{};
+}
+
+Result<Completion> MpiCollectives::reducescatter(const ReducescatterRequest& request) {
+  const Runtime::Use use(channel_->runtime());
+  HVD_RETURN_IF_ERROR(channel_->status());
+  const Reduction reduction{request.dtype, request.op, request.scale, request.deadline, "reducescatter"};
+  HVD_RETURN_IF_ERROR(check_reducible(reduction));
+  const DefaultFloatingPoint floating_point;
+  const std::size_t width = size_in_bytes(request.dtype);
+  const std::size_t wide = size_in_bytes(accumulator_of(request.dtype));
+  const std::size_t count = sum_of(request.counts);
+  const std::size_t begin = sum_of(request.counts.first(own()));
+  const std::size_t end = begin + request.counts[own()];
+  const TensorSlice whole{request.input, nullptr, count};
+  const PackedArray array({&whole, 1}, width);
+  HVD_RETURN_IF_ERROR(for_each_window(count, wide, [&](Window window) -> Status {
+    HVD_RETURN_IF_ERROR(reduce_window(array, window, reduction));
+    const std::size_t first = std::max(begin, window.first);
+    const std::size_t last = std::min(end, window.first + window.count);
+    if (first >= last) return {};
+    from_accumulators(request.dtype, channel_->staging(0) + (first - window.first) * wide,
+                      static_cast<std::byte*>(request.output) + (first - begin) * width, last - first);
     return {};
   }));
   return Completion{};
@@ -134,25 +173,75 @@ Result<Completion> MpiCollectives::broadcast(const BroadcastRequest& request) {
   const Runtime::Use use(channel_->runtime());
   HVD_RETURN_IF_ERROR(channel_->status());
   const bool is_root = request.root == channel_->rank();
-  HVD_RETURN_IF_ERROR(
-      for_each_window(request.slices, size_in_bytes(request.dtype), is_root, [&](Window window) -> Status {
-        MPI_Request pending = MPI_REQUEST_NULL;
-        HVD_RETURN_IF_ERROR(
-            channel_->check(MPI_Ibcast(window.memory, static_cast<int>(window.bytes), MPI_BYTE, request.root,
-                                       channel_->communicator(), &pending),
-                            "MPI_Ibcast", "broadcast"));
-        return wait_for(pending, request.deadline, "broadcast");
-      }));
+  const PackedArray array(request.slices, size_in_bytes(request.dtype));
+  HVD_RETURN_IF_ERROR(for_each_window(array.size_bytes(), 1, [&](Window window) -> Status {
+    std::byte* const staged = channel_->staging(window.count);
+    if (is_root) pack_inputs(array, window.bytes(1), staged);
+    MPI_Request pending = MPI_REQUEST_NULL;
+    HVD_RETURN_IF_ERROR(channel_->check(MPI_Ibcast(staged, static_cast<int>(window.count), MPI_BYTE,
+                                                   request.root, channel_->communicator(), &pending),
+                                        "MPI_Ibcast", "broadcast"));
+    HVD_RETURN_IF_ERROR(channel_->wait(pending, request.deadline, "broadcast"));
+    unpack_outputs(array, window.bytes(1), staged);
+    return {};
+  }));
+  return Completion{};
+}
+
+Result<Completion> MpiCollectives::allgather(const AllgatherRequest& request) {
+  const Runtime::Use use(channel_->runtime());
+  HVD_RETURN_IF_ERROR(channel_->status());
+  const std::size_t width = size_in_bytes(request.dtype);
+  const std::span mine(static_cast<const std::byte*>(request.input), request.counts[own()] * width);
+  std::vector<Parcel> parcels;
+  auto* at = static_cast<std::byte*>(request.output);
+  for (std::size_t peer = 0; peer < request.counts.size(); ++peer) {
+    const std::span theirs(at, request.counts[peer] * width);
+    at += theirs.size();
+    if (peer == own()) {
+      if (!mine.empty() && theirs.data() != mine.data()) std::memcpy(theirs.data(), mine.data(), mine.size());
+    } else {
+      parcels.push_back({static_cast<int>(peer), mine, theirs});
+    }
+  }
+  HVD_RETURN_IF_ERROR(swap_parcels(*channel_, parcels, kPartsTag, request.deadline, "allgather"));
+  return Completion{};
+}
+
+Result<Completion> MpiCollectives::alltoall(const AlltoallRequest& request) {
+  const Runtime::Use use(channel_->runtime());
+  HVD_RETURN_IF_ERROR(channel_->status());
+  const std::size_t width = size_in_bytes(request.dtype);
+  std::vector<Parcel> parcels;
+  const auto* from = static_cast<const std::byte*>(request.input);
+  auto* to = static_cast<std::byte*>(request.output);
+  for (std::size_t peer = 0; peer < request.send_counts.size(); ++peer) {
+    const std::span mine(from, request.send_counts[peer] * width);
+    const std::span theirs(to, request.receive_counts[peer] * width);
+    from += mine.size();
+    to += theirs.size();
+    if (peer == own()) {
+      if (!mine.empty()) std::memcpy(theirs.data(), mine.data(), mine.size());
+    } else {
+      parcels.push_back({static_cast<int>(peer), mine, theirs});
+    }
+  }
+  HVD_RETURN_IF_ERROR(swap_parcels(*channel_, parcels, kPartsTag, request.deadline, "alltoall"));
   return Completion{};
 }
 
 Status MpiCollectives::barrier(Deadline deadline) {
   const Runtime::Use use(channel_->runtime());
   HVD_RETURN_IF_ERROR(channel_->status());
-  MPI_Request pending = MPI_REQUEST_NULL;
-  HVD_RETURN_IF_ERROR(
-      channel_->check(MPI_Ibarrier(channel_->communicator(), &pending), "MPI_Ibarrier", "barrier"));
-  return wait_for(pending, deadline, "barrier");
+  return channel_->barrier(deadline, "barrier");
+}
+
+Result<std::unique_ptr<Collectives>> MpiCollectives::subgroup(std::span<const int> members,
+                                                              Deadline deadline) {
+  auto channel = channel_->split(members, deadline);
+  HVD_RETURN_IF_ERROR(channel.status());
+  if (channel.value() == nullptr) return std::unique_ptr<Collectives>();
+  return std::unique_ptr<Collectives>(std::make_unique<MpiCollectives>(std::move(channel).value()));
 }
 
 // Why this rank cannot take part; empty if it can.

@@ -1,12 +1,12 @@
 // Collectives on host memory over MPI's non-blocking collectives, for ranks that mpirun started.
 //
-// The batch is walked in windows: one that lies within a single slice is reduced in place in the output,
-// others are packed. allreduce: every type but the 16-bit and 8-bit floats, which MPI does not have (see
-// reductions.h). broadcast: every type.
+// The batch is walked in windows, which are packed into the channel's memory and reduced there: MPI never sees the caller's memory,
+// so after a failure nobody writes to it. Every type and operation (see reductions.h), allgather and alltoall by parcels.h.
+// reducescatter is an allreduce whose result is cut: MPI_Ireduce_scatter may add in another order, and its bits must be those of the
+// allreduce. (Open MPI 4 would reduce everything to one rank and scatter from there.)
+// Subgroups have communicators of their own, but MPI is one for the process: whatever gives it up ends all of them.
 // Bits: the same on all ranks as far as MPI's algorithm gives every rank the same result (Open MPI: yes; a
 // NaN's sign and payload excepted); from run to run as MPI chooses its algorithm.
-// After a failure the slices' outputs may still be written
-// to by MPI if the program itself goes on calling MPI.
 #pragma once
 
 #include <memory>

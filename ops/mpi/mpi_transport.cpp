@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "horovod_cpp/base/text.h"
+#include "ops/mpi/parcels.h"
 
 namespace hvd::mpi {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 enum Tag : int { kExchange = 1, kFrame = 2, kRest = 3 };
 
 // An all_gather's contribution travels as a frame, {length, the first bytes},
-// and, if it is longer than fits, the rest in pieces straight into its place.
+// and, if it is longer than fits, the rest as parcels.
 // Short enough for every MPI to send it without waiting for the receiver.
 constexpr std::size_t kFrameBytes = 4000;
 constexpr std::size_t kBytesInFrame = kFrameBytes - sizeof(std::uint64_t);
@@ -43,11 +44,6 @@ class MpiTransport final : public Transport {
 
  private:
   Status check_peer(int peer, std::size_t bytes, const char* direction) const;
-  // Begins to send or receive `bytes` in pieces.
-  Status start_send(int to, std::span<const std::byte> bytes, Tag tag, const char* operation);
-  Status start_receive(int from, std::span<std::byte> bytes, Tag tag, const char* operation);
-  // Waits for everything that was begun, and checks that each receive got the length it expected.
-  Status finish(Deadline deadline, const char* operation);
   Status swap_frames(Frames& frames, std::span<const std::byte> mine, Deadline deadline);
   Status swap_rests(Frames& frames, std::span<const std::byte> mine, Deadline deadline);
 
@@ -55,51 +51,8 @@ class MpiTransport final : public Transport {
   std::atomic<bool> notified_{false};
   std::vector<MPI_Request> requests_;
   std::vector<MPI_Status> statuses_;
-  // One a request: bytes expected, or nothing to check (sends, frames).
-  std::vector<std::size_t> expected_;
   std::shared_ptr<Frames> frames_ = std::make_shared<Frames>();
 };
-
-constexpr std::size_t kAnyLength = ~std::size_t{0};
-
-Status MpiTransport::start_send(int to, std::span<const std::byte> bytes, Tag tag, const char* operation) {
-  for (std::size_t at = 0; at < bytes.size(); at += kLongestPiece) {
-    const int count = static_cast<int>(std::min(kLongestPiece, bytes.size() - at));
-    requests_.push_back(MPI_REQUEST_NULL);
-    expected_.push_back(kAnyLength);
-    HVD_RETURN_IF_ERROR(channel_->check(
-        MPI_Isend(bytes.data() + at, count, MPI_BYTE, to, tag, channel_->communicator(), &requests_.back()),
-        "MPI_Isend", operation));
-  }
-  return {};
-}
-
-Status MpiTransport::start_receive(int from, std::span<std::byte> bytes, Tag tag, const char* operation) {
-  for (std::size_t at = 0; at < bytes.size(); at += kLongestPiece) {
-    const int count = static_cast<int>(std::min(kLongestPiece, bytes.size() - at));
-    requests_.push_back(MPI_REQUEST_NULL);
-    expected_.push_back(tag == kFrame ? kAnyLength : static_cast<std::size_t>(count));
-    HVD_RETURN_IF_ERROR(channel_->check(
-        MPI_Irecv(bytes.data() + at, count, MPI_BYTE, from, tag, channel_->communicator(), &requests_.back()),
-        "MPI_Irecv", operation));
-  }
-  return {};
-}
-
-Status MpiTransport::finish(Deadline deadline, const char* operation) {
-  HVD_RETURN_IF_ERROR(channel_->wait_all(requests_, &statuses_, deadline, operation));
-  for (std::size_t i = 0; i < expected_.size(); ++i) {
-    if (expected_[i] == kAnyLength) continue;
-    int got = 0;
-    MPI_Get_count(&statuses_[i], MPI_BYTE, &got);
-    if (static_cast<std::size_t>(got) == expected_[i]) continue;
-    return channel_->fail(Status::internal(text("rank ", rank(), ": ", operation, " over MPI: expected ",
-                                                expected_[i], " bytes from rank ", statuses_[i].MPI_SOURCE,
-                                                ", got ", got, ": both ranks must name the same length")),
-                          operation);
-  }
-  return {};
-}
 
 Status MpiTransport::check_peer(int peer, std::size_t bytes, const char* direction) const {
   if (bytes == 0 || (peer >= 0 && peer < size() && peer != rank())) return {};
@@ -113,11 +66,8 @@ Status MpiTransport::exchange(int to, std::span<const std::byte> send, int from,
   HVD_RETURN_IF_ERROR(channel_->status());
   HVD_RETURN_IF_ERROR(check_peer(to, send.size(), "to"));
   HVD_RETURN_IF_ERROR(check_peer(from, receive.size(), "from"));
-  requests_.clear();
-  expected_.clear();
-  HVD_RETURN_IF_ERROR(start_receive(from, receive, kExchange, "exchange"));
-  HVD_RETURN_IF_ERROR(start_send(to, send, kExchange, "exchange"));
-  return finish(deadline, "exchange");
+  const Parcel parcels[] = {{to, send, {}}, {from, {}, receive}};
+  return swap_parcels(*channel_, parcels, kExchange, deadline, "exchange");
 }
 
 Status MpiTransport::all_gather(std::span<const std::byte> mine, std::vector<Bytes>& all, Deadline deadline) {
@@ -136,7 +86,6 @@ Status MpiTransport::all_gather(std::span<const std::byte> mine, std::vector<Byt
 
 Status MpiTransport::swap_frames(Frames& frames, std::span<const std::byte> mine, Deadline deadline) {
   requests_.clear();
-  expected_.clear();
   const auto head = mine.first(std::min(mine.size(), kBytesInFrame));
   const auto length = static_cast<std::uint64_t>(mine.size());
   frames.outgoing.resize(sizeof(length) + head.size());
@@ -151,10 +100,20 @@ Status MpiTransport::swap_frames(Frames& frames, std::span<const std::byte> mine
   for (int step = 1; step < size(); ++step) {
     const int peer = (rank() + step) % size();
     peers.push_back(peer);
-    HVD_RETURN_IF_ERROR(start_receive(peer, frame_of(peer), kFrame, "all_gather"));
+    requests_.push_back(MPI_REQUEST_NULL);
+    HVD_RETURN_IF_ERROR(
+        channel_->check(MPI_Irecv(frame_of(peer).data(), static_cast<int>(kFrameBytes), MPI_BYTE, peer,
+                                  kFrame, channel_->communicator(), &requests_.back()),
+                        "MPI_Irecv", "all_gather"));
   }
-  for (const int peer : peers) HVD_RETURN_IF_ERROR(start_send(peer, frames.outgoing, kFrame, "all_gather"));
-  HVD_RETURN_IF_ERROR(finish(deadline, "all_gather"));
+  for (const int peer : peers) {
+    requests_.push_back(MPI_REQUEST_NULL);
+    HVD_RETURN_IF_ERROR(
+        channel_->check(MPI_Isend(frames.outgoing.data(), static_cast<int>(frames.outgoing.size()), MPI_BYTE,
+                                  peer, kFrame, channel_->communicator(), &requests_.back()),
+                        "MPI_Isend", "all_gather"));
+  }
+  HVD_RETURN_IF_ERROR(channel_->wait_all(requests_, &statuses_, deadline, "all_gather"));
 
   frames.contributions[static_cast<std::size_t>(rank())].assign(mine.begin(), mine.end());
   for (std::size_t i = 0; i < peers.size(); ++i) {
@@ -178,18 +137,14 @@ Status MpiTransport::swap_frames(Frames& frames, std::span<const std::byte> mine
 }
 
 Status MpiTransport::swap_rests(Frames& frames, std::span<const std::byte> mine, Deadline deadline) {
-  requests_.clear();
-  expected_.clear();
   const auto rest_of = [](auto bytes) { return bytes.subspan(std::min(bytes.size(), kBytesInFrame)); };
-  // Sent from our own copy: the caller may free `mine` if this is abandoned.
-  const std::span<const std::byte> my_copy = frames.contributions[static_cast<std::size_t>(rank())];
+  std::vector<Parcel> parcels;
   for (int peer = 0; peer < size(); ++peer) {
     if (peer == rank()) continue;
     const std::span<std::byte> theirs = frames.contributions[static_cast<std::size_t>(peer)];
-    HVD_RETURN_IF_ERROR(start_receive(peer, rest_of(theirs), kRest, "all_gather"));
-    HVD_RETURN_IF_ERROR(start_send(peer, rest_of(my_copy.first(mine.size())), kRest, "all_gather"));
+    parcels.push_back({peer, rest_of(mine), rest_of(theirs)});
   }
-  return finish(deadline, "all_gather");
+  return swap_parcels(*channel_, parcels, kRest, deadline, "all_gather");
 }
 
 Result<bool> MpiTransport::wait(Deadline deadline) {

@@ -2,8 +2,7 @@
 // Ranks are those of MPI_COMM_WORLD.
 //
 // Chosen with HVD_CONTROL=mpi. all_gather sends each rank's bytes to every other rank rather than calling a
-// collective of MPI, because wait() must see that a peer has begun. After a failure during exchange the
-// caller's spans may still be written to by MPI if the program itself goes on calling MPI.
+// collective of MPI, because wait() must see that a peer has begun.
 #pragma once
 
 #include <memory>

@@ -2,7 +2,10 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
+
+#include "ops/host/float_conversion.h"
 
 namespace hvd::mpi {
 namespace {
@@ -87,10 +90,27 @@ void multiply_all(void* values, std::size_t count, T factor) {
 bool can_reduce(DataType dtype, ReduceOp op) {
   const bool known =
       op == ReduceOp::sum || op == ReduceOp::min || op == ReduceOp::max || op == ReduceOp::product;
-  return known && row_of(dtype).supported;
+  return known && row_of(accumulator_of(dtype)).supported;
 }
 
+DataType accumulator_of(DataType dtype) { return is_narrow_float(dtype) ? DataType::float32 : dtype; }
+
 MPI_Datatype datatype_of(DataType dtype) { return row_of(dtype).type; }
+
+void to_accumulators(DataType dtype, const std::byte* from, std::byte* to, std::size_t count) {
+  if (is_narrow_float(dtype)) return widen(dtype, from, to, count);
+  if (dtype == DataType::boolean) {
+    // Results are 0 and 1 also where there is nobody to combine with.
+    for (std::size_t i = 0; i < count; ++i) to[i] = std::byte{from[i] != std::byte{0}};
+    return;
+  }
+  std::memcpy(to, from, count * size_in_bytes(dtype));
+}
+
+void from_accumulators(DataType dtype, const std::byte* from, std::byte* to, std::size_t count) {
+  if (is_narrow_float(dtype)) return narrow(dtype, from, to, count);
+  std::memcpy(to, from, count * size_in_bytes(dtype));
+}
 
 Operations::Operations() {
   MPI_Op_create(&min_operation, 1, &min_);

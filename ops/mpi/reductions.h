@@ -1,8 +1,8 @@
 // What MPI reduces for us: which MPI type and operation stand for an element type and a ReduceOp.
 //
-// MPI has no 16-bit or 8-bit floats: those are not supported. Sum, product and everything on integers use
-// MPI's own operations; boolean (0 is false, everything else true) is or for sum and max, and for product and
-// min, with results 0 and 1. min and max of floats use operations of ours: MPI leaves open what a NaN or the
+// MPI has no 16-bit or 8-bit floats: they are widened to float32, reduced, scaled, and rounded once at the end. Sum, product and
+// everything on integers use MPI's own operations; boolean (0 is false, everything else true) is or for sum and max, and for product
+// and min, with results 0 and 1. min and max of floats use operations of ours: MPI leaves open what a NaN or the
 // two zeros give, and the ranks would differ. Here NaN wins and -0 < +0.
 #pragma once
 
@@ -17,8 +17,15 @@ namespace hvd::mpi {
 
 bool can_reduce(DataType dtype, ReduceOp op);
 
-// Only where can_reduce.
+// The type in which `dtype` is reduced: float32 for the narrow floats, the type itself for all others.
+DataType accumulator_of(DataType dtype);
+
+// Only where can_reduce, and for types that are their own accumulator.
 MPI_Datatype datatype_of(DataType dtype);
+
+// `count` elements as their accumulators, and back. The ranges do not overlap. Within DefaultFloatingPoint.
+void to_accumulators(DataType dtype, const std::byte* from, std::byte* to, std::size_t count);
+void from_accumulators(DataType dtype, const std::byte* from, std::byte* to, std::size_t count);
 
 // The operations that MPI does not have, made on construction and freed on destruction.
 // Belongs to one thread.
@@ -28,7 +35,7 @@ class Operations {
   ~Operations();
   Operations(const Operations&) = delete;
   Operations& operator=(const Operations&) = delete;
-  // Only where can_reduce. Commutative.
+  // As datatype_of. Commutative.
   MPI_Op of(DataType dtype, ReduceOp op) const;
 
  private:

@@ -90,7 +90,7 @@ TEST_P(CollectivesSuite, ReducescatterOfEveryTypeAndOperation) {
                 check_reducescatter(member, {.counts = counts,
                                              .dtype = dtype_at(index),
                                              .op = op,
-                                             .scale = scale_for(member, dtype_at(index), seed),
+                                             .scale = scale_for(member, dtype_at(index), op, seed),
                                              .seed = seed}));
           }
         }

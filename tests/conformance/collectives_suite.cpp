@@ -42,7 +42,7 @@ TEST_P(CollectivesSuite, AllreduceOfEveryTypeAndOperation) {
           if (!collectives.supports(OpKind::allreduce, dtype, op)) continue;
           for (const auto& counts : shapes) {
             ++seed;
-            const double scale = scale_for(member, dtype, seed);
+            const double scale = scale_for(member, dtype, op, seed);
             const Place place = kPlaces[seed % 2];
             ASSERT_NO_FATAL_FAILURE(check_allreduce(member, {counts, dtype, op, scale, place, seed}));
           }

@@ -47,6 +47,8 @@ struct CollectivesWorld {
   bool in_rank_order = true;
   // Whether a world may be broken: an implementation whose worlds are processes has its own cases for that.
   bool may_break = true;
+  // Whether only sums take a scale.
+  bool scales_sums_only = false;
   // Whether subgroup() is there.
   bool has_subgroups = true;
   // Whether to try counts beyond 2^24 (with HVD_TEST_ROUNDS=full: 2^31) elements, in host memory with two ranks.

@@ -62,8 +62,6 @@ constexpr Access kTypes[] = {
     access_as<float>(DataType::float32),        access_as<double>(DataType::float64),
     access_as<std::uint8_t>(DataType::boolean)};
 constexpr ReduceOp kOps[] = {ReduceOp::sum, ReduceOp::min, ReduceOp::max, ReduceOp::product};
-constexpr DataType kUnsupported[] = {DataType::float16, DataType::bfloat16, DataType::float8_e4m3,
-                                     DataType::float8_e5m2};
 
 // The memory of a batch. Outputs start as garbage unless they are the inputs.
 struct Batch {
@@ -205,19 +203,32 @@ TEST_F(MpiCollectives, RanksAgreeOnRounding) {
   }
 }
 
-TEST_F(MpiCollectives, RefusesTypesThatMpiDoesNotHaveAndGoesOn) {
-  for (const DataType dtype : kUnsupported) {
-    EXPECT_FALSE(collectives.supports(OpKind::allreduce, dtype, ReduceOp::sum));
-    std::uint16_t value = 0;
-    const TensorSlice slice{&value, &value, 1};
-    const auto done =
-        collectives.allreduce({.slices = std::span(&slice, 1), .dtype = dtype, .deadline = case_deadline()});
-    ASSERT_FALSE(done.is_ok());
-    EXPECT_EQ(done.status().code(), StatusCode::unimplemented);
-    EXPECT_NE(done.status().message().find(name_of(dtype)), std::string::npos);
-  }
+// 256 + 1 − 256 over ranks: rounded to bfloat16 on the way, the 1 is lost in most orders.
+TEST_F(MpiCollectives, NarrowFloatsAreRoundedOnceAtTheEnd) {
+  if (size < 3) GTEST_SKIP() << "one addition rounds once";
+  // bfloat16: the upper half of a float32.
+  const float values[] = {256.0F, 1.0F, -256.0F};
+  const float mine = rank < 3 ? values[rank] : 0.0F;
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &mine, sizeof(bits));
+  std::vector<std::uint16_t> elements(1001, static_cast<std::uint16_t>(bits >> 16));
+  const TensorSlice slice{elements.data(), elements.data(), elements.size()};
+  const auto done = collectives.allreduce(
+      {.slices = std::span(&slice, 1), .dtype = DataType::bfloat16, .deadline = case_deadline()});
+  ASSERT_TRUE(done.is_ok()) << done.status().message();
+  for (const std::uint16_t element : elements) ASSERT_EQ(element, 0x3f80);  // 1
+}
+
+TEST_F(MpiCollectives, RefusesWhatIsNoReductionAndGoesOn) {
   EXPECT_FALSE(collectives.supports(OpKind::allreduce, DataType::float32, ReduceOp::adasum));
-  EXPECT_FALSE(collectives.supports(OpKind::alltoall, DataType::float32, ReduceOp::sum));
+  EXPECT_FALSE(collectives.supports(OpKind::reducescatter, DataType::float32, ReduceOp::average));
+  float value = 0;
+  const TensorSlice slice{&value, &value, 1};
+  const auto done = collectives.allreduce(
+      {.slices = std::span(&slice, 1), .op = ReduceOp::adasum, .deadline = case_deadline()});
+  ASSERT_FALSE(done.is_ok());
+  EXPECT_EQ(done.status().code(), StatusCode::unimplemented);
+  EXPECT_NE(done.status().message().find("adasum"), std::string::npos);
   EXPECT_TRUE(collectives.barrier(case_deadline()).is_ok());
 }
 

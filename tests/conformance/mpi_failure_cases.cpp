@@ -122,6 +122,45 @@ void abort_ends_an_allreduce() {
   require_failed(collectives->barrier(generous()), StatusCode::aborted, "the reason of this test");
 }
 
+void initialise(int level) {
+  int provided = 0;
+  MPI_Init_thread(nullptr, nullptr, level, &provided);
+  require(provided == level, text("MPI offers thread level ", provided, " instead of ", level));
+}
+
+// The program goes on calling MPI, which goes on with what was abandoned; none of it may reach the caller's memory any more.
+void nothing_is_written_after_a_failure() {
+  initialise(MPI_THREAD_MULTIPLE);
+  const auto transport = open_transport();
+  const auto collectives = open_collectives(*transport);
+  constexpr int kTag = 7;
+  constexpr float kMine = 3.0F;
+  std::vector<float> values(2'000'000, 1.0F);
+  const TensorSlice slice{values.data(), values.data(), values.size()};
+  const bool late = transport->rank() != 0;
+  int word = 0;
+  if (late) MPI_Recv(&word, 1, MPI_INT, 0, kTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+  // Rank 0 gives up before the other rank has begun.
+  const Deadline deadline = Deadline::after(late ? milliseconds(1000) : milliseconds(100));
+  const Status status =
+      collectives->allreduce({.slices = std::span(&slice, 1), .deadline = deadline}).status();
+  if (late) {
+    // Whatever became of it: rank 0's share of the first window is on its way.
+    MPI_Send(&word, 1, MPI_INT, 0, kTag, MPI_COMM_WORLD);
+    return linger();
+  }
+  require_failed(status, StatusCode::timed_out, "allreduce");
+  for (float& value : values) value = kMine;
+  MPI_Send(&word, 1, MPI_INT, 1, kTag, MPI_COMM_WORLD);
+  int is_over = 0;
+  const Deadline patience = generous();
+  while (is_over == 0) {
+    MPI_Iprobe(1, kTag, MPI_COMM_WORLD, &is_over, MPI_STATUS_IGNORE);
+    require(!patience.passed(), "rank 1 does not end its allreduce");
+  }
+  for (const float value : values) require(value == kMine, text("MPI wrote ", value));
+}
+
 void abort_ends_an_exchange() {
   const auto transport = open_transport();
   if (transport->rank() != 0) return linger();
@@ -144,12 +183,6 @@ void ranks_that_disagree_about_a_length_are_told() {
   }
   require_failed(transport->exchange(1, {}, 1, bytes, generous()), StatusCode::internal,
                  "expected 10 bytes from rank 1, got 8");
-}
-
-void initialise(int level) {
-  int provided = 0;
-  MPI_Init_thread(nullptr, nullptr, level, &provided);
-  require(provided == level, text("MPI offers thread level ", provided, " instead of ", level));
 }
 
 void a_program_with_too_low_a_thread_level_is_told_what_to_do() {
@@ -210,6 +243,7 @@ const std::map<std::string, void (*)()> kCases{
     {"a_deadline_ends_a_gathering", a_deadline_ends_a_gathering},
     {"a_deadline_ends_an_allreduce_and_everything_else", a_deadline_ends_an_allreduce_and_everything_else},
     {"abort_ends_an_allreduce", abort_ends_an_allreduce},
+    {"nothing_is_written_after_a_failure", nothing_is_written_after_a_failure},
     {"abort_ends_an_exchange", abort_ends_an_exchange},
     {"abort_ends_a_wait", abort_ends_a_wait},
     {"ranks_that_disagree_about_a_length_are_told", ranks_that_disagree_about_a_length_are_told},

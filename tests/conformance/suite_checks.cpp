@@ -200,7 +200,8 @@ bool is_floating(DataType dtype) {
   }
 }
 
-double scale_for(const Member& member, DataType dtype, std::uint64_t seed) {
+double scale_for(const Member& member, DataType dtype, ReduceOp op, std::uint64_t seed) {
+  if (member.world.scales_sums_only && op != ReduceOp::sum) return 1.0;
   if (!is_floating(dtype) || seed % 3 == 0) return 1.0;
   return member.world.in_rank_order ? 1.0 / 3 : 0.5;
 }

@@ -46,7 +46,7 @@ void check_every_operation(const Member& member, std::uint64_t seed);
 
 bool is_floating(DataType dtype);
 // A factor for floating types, 1 for all others. Exact where the backend does not add in the order of ranks.
-double scale_for(const Member& member, DataType dtype, std::uint64_t seed);
+double scale_for(const Member& member, DataType dtype, ReduceOp op, std::uint64_t seed);
 
 inline constexpr std::array kOps{ReduceOp::sum, ReduceOp::min, ReduceOp::max, ReduceOp::product};
 inline constexpr std::array kPlaces{Place::in_place, Place::out_of_place};

@@ -64,15 +64,19 @@ void Gpu::expect(CUresult result, const char* what) { ok_or_throw(context_->chec
 
 std::unique_ptr<DeviceMemory> Gpu::upload(std::span<const std::byte> bytes) {
   auto out = memory(bytes.size());
+  copy_from_host(out->data(), bytes);
+  return out;
+}
+
+void Gpu::copy_from_host(void* to, std::span<const std::byte> bytes) {
   const CudaContext::Current current(*context_);
   auto* const native = static_cast<CUstream>(transfers_->native_handle());
   if (!bytes.empty()) {
-    expect(DRIVER_FUNCTION(cuMemcpyHtoDAsync)(reinterpret_cast<CUdeviceptr>(out->data()), bytes.data(),
-                                              bytes.size(), native),
+    expect(DRIVER_FUNCTION(cuMemcpyHtoDAsync)(reinterpret_cast<CUdeviceptr>(to), bytes.data(), bytes.size(),
+                                              native),
            "cuMemcpyHtoDAsync");
   }
   expect(DRIVER_FUNCTION(cuStreamSynchronize)(native), "cuStreamSynchronize");
-  return out;
 }
 
 Bytes Gpu::download(const void* from, std::size_t bytes) {

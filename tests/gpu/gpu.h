@@ -55,6 +55,7 @@ class Gpu {
 
   // Return when it is done.
   std::unique_ptr<DeviceMemory> upload(std::span<const std::byte> bytes);
+  void copy_from_host(void* to, std::span<const std::byte> bytes);
   Bytes download(const void* from, std::size_t bytes);
 
   // Enqueue on a stream.

@@ -198,7 +198,7 @@ TEST_P(NcclResults, RefusesWhatItCannotDoAndGoesOn) {
     };
     EXPECT_FALSE(nccl.supports(OpKind::allreduce, DataType::int16, ReduceOp::sum));
     EXPECT_FALSE(nccl.supports(OpKind::allreduce, DataType::float32, ReduceOp::adasum));
-    EXPECT_FALSE(nccl.supports(OpKind::alltoall, DataType::float32, ReduceOp::sum));
+    EXPECT_FALSE(nccl.supports(OpKind::reducescatter, DataType::uint16, ReduceOp::sum));
     EXPECT_EQ(code(DataType::int16, ReduceOp::sum, 1.0), StatusCode::unimplemented);
     EXPECT_EQ(code(DataType::int32, ReduceOp::sum, 0.5), StatusCode::unimplemented);
     EXPECT_EQ(code(DataType::float32, ReduceOp::max, 0.5), StatusCode::unimplemented);

@@ -19,7 +19,7 @@ LAYERS = {
     "horovod_cpp": ["horovod_cpp"],
     "ops/host": ["horovod_cpp/base", "horovod_cpp/ports", "ops/host"],
     "ops/shm": ["horovod_cpp/base", "horovod_cpp/ports", "ops/host", "ops/shm"],
-    "ops/mpi": ["horovod_cpp/base", "horovod_cpp/ports", "ops/mpi"],
+    "ops/mpi": ["horovod_cpp/base", "horovod_cpp/ports", "ops/host", "ops/mpi"],
     "ops/cuda": ["horovod_cpp/base", "horovod_cpp/ports", "ops/cuda"],
     "launcher": ["horovod_cpp/base", "horovod_cpp/rendezvous", "launcher"],
     "bindings/torch/include": ["bindings/torch/include", "horovod_cpp"],

@@ -13,8 +13,8 @@ constexpr auto kTimeOfACall = std::chrono::milliseconds(2);
 
 std::uint64_t fingerprint(const Operation& operation) {
   std::uint64_t hash = operation.count;
-  for (const int part : {static_cast<int>(operation.type), static_cast<int>(operation.is_broadcast),
-                         operation.root, static_cast<int>(operation.reduction.op)}) {
+  for (const int part : {static_cast<int>(operation.type), static_cast<int>(operation.kind), operation.root,
+                         static_cast<int>(operation.reduction.op)}) {
     hash = hash * 1000003 + static_cast<std::uint64_t>(part);
   }
   return hash;
@@ -45,19 +45,23 @@ ncclResult_t Communicator::run(const std::function<ncclResult_t()>& work) {
   return ncclInProgress;
 }
 
-ncclResult_t Communicator::connect(const ncclUniqueId& id) {
-  return run([this, id] {
-    const ncclResult_t attached = Segment::attach(id, rank_, size_, segment_);
-    if (attached != ncclSuccess) return attached;
-    const auto everybody_is_there = [&] {
-      for (int rank = 0; rank < size_; ++rank) {
-        if (segment_->cell(rank).is_present.load() == 0) return false;
-      }
-      return true;
-    };
-    if (segment_->wait(everybody_is_there, is_aborted_) != WaitEnd::done) return ncclRemoteError;
-    return segment_->settle();
-  });
+ncclResult_t Communicator::connect(const ncclUniqueId& id, int rank, int size) {
+  return run([=, this] { return join_segment(id, rank, size); });
+}
+
+ncclResult_t Communicator::join_segment(const ncclUniqueId& id, int rank, int size) {
+  rank_ = rank;
+  size_ = size;
+  const ncclResult_t attached = Segment::attach(id, rank_, size_, segment_);
+  if (attached != ncclSuccess) return attached;
+  const auto everybody_is_there = [&] {
+    for (int other = 0; other < size_; ++other) {
+      if (segment_->cell(other).is_present.load() == 0) return false;
+    }
+    return true;
+  };
+  if (segment_->wait(everybody_is_there, is_aborted_) != WaitEnd::done) return ncclRemoteError;
+  return segment_->settle();
 }
 
 ncclResult_t Communicator::launch(std::vector<Operation> operations) {
@@ -81,7 +85,9 @@ ncclResult_t Communicator::launch(std::vector<Operation> operations) {
 }
 
 void Communicator::execute(const Operation& operation) {
-  if (!execute_windows(operation)) {
+  const bool is_done =
+      operation.kind == Kind::transfers ? execute_transfers(operation.transfers) : execute_windows(operation);
+  if (!is_done) {
     // A kernel that lost its peer spins until it is told to stop.
     while (!is_aborted_.load(std::memory_order_acquire))
       std::this_thread::sleep_for(std::chrono::microseconds(200));
@@ -111,13 +117,13 @@ bool Communicator::execute_windows(const Operation& operation) {
     windows.at(static_cast<std::size_t>(rank)) = segment_->window(rank);
   for (std::size_t first = 0; first < operation.count; first += per_window) {
     const std::size_t count = std::min(per_window, operation.count - first);
-    const bool contributes = !operation.is_broadcast || operation.root == rank_;
+    const bool contributes = operation.kind != Kind::broadcast || operation.root == rank_;
     if (contributes) std::memcpy(segment_->window(rank_), operation.input + first * width, count * width);
     if (!arrive()) return false;
     std::byte* const output = operation.output + first * width;
-    if (operation.is_broadcast) {
+    if (operation.kind == Kind::broadcast) {
       std::memcpy(output, segment_->window(operation.root), count * width);
-    } else {
+    } else if (operation.kind == Kind::all_reduce || operation.root == rank_) {
       reduce(operation.reduction, operation.type, std::span(windows).first(static_cast<std::size_t>(size_)),
              output, count);
     }

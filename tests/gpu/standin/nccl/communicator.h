@@ -18,8 +18,18 @@
 
 namespace hvd::standin {
 
+// One ncclSend or ncclRecv.
+struct Transfer {
+  bool is_send = false;
+  int peer = 0;
+  std::byte* memory = nullptr;  // only read where it is sent
+  std::size_t bytes = 0;
+};
+
+enum class Kind { all_reduce, broadcast, reduce, transfers };
+
 struct Operation {
-  bool is_broadcast = false;
+  Kind kind = Kind::all_reduce;
   int root = 0;
   Reduction reduction;
   ncclDataType_t type = ncclFloat32;
@@ -27,12 +37,15 @@ struct Operation {
   std::byte* output = nullptr;
   std::size_t count = 0;
   CUstream stream = nullptr;
+  std::vector<Transfer> transfers = {};  // of one group, at most one of a direction a peer
 };
 
 class Communicator : public std::enable_shared_from_this<Communicator> {
  public:
-  Communicator(int rank, int size, bool is_blocking) : rank_(rank), size_(size), is_blocking_(is_blocking) {}
-  ncclResult_t connect(const ncclUniqueId& id);
+  explicit Communicator(bool is_blocking) : is_blocking_(is_blocking) {}
+  ncclResult_t connect(const ncclUniqueId& id, int rank, int size);
+  // `child` becomes the communicator of all ranks with this color; NCCL_SPLIT_NOCOLOR has none.
+  ncclResult_t split(int color, int key, const std::shared_ptr<Communicator>& child);
   // In the order given, each after what is on its stream.
   ncclResult_t launch(std::vector<Operation> operations);
   ncclResult_t finalize();
@@ -41,6 +54,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   void join();
 
   ncclResult_t state() const { return state_.load(std::memory_order_acquire); }
+  int rank() const { return rank_; }
   int size() const { return size_; }
   // ncclSuccess, or why nothing may be called now.
   ncclResult_t ready() const;
@@ -54,10 +68,13 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   ncclResult_t run(const std::function<ncclResult_t()>& work);
   void execute(const Operation& operation);
   bool execute_windows(const Operation& operation);
+  bool execute_transfers(const std::vector<Transfer>& transfers);
+  ncclResult_t join_segment(const ncclUniqueId& id, int rank, int size);
+  ncclResult_t agree_on_split(int color, int key, Communicator& child);
   bool arrive();
 
-  const int rank_;
-  const int size_;
+  int rank_ = 0;
+  int size_ = 0;
   const bool is_blocking_;
   std::unique_ptr<Segment> segment_;
   std::atomic<ncclResult_t> state_{ncclSuccess};

@@ -18,19 +18,33 @@ namespace hvd::standin {
 
 inline constexpr int kMostRanks = 16;
 inline constexpr std::size_t kWindowBytes = std::size_t{64} << 10;
+inline constexpr std::size_t kPieceBytes = std::size_t{16} << 10;
 
 struct alignas(64) RankCell {
   std::atomic<std::uint32_t> is_present;
   std::atomic<std::int32_t> pid;
   std::atomic<std::uint32_t> is_finalized;
-  std::atomic<std::uint64_t> arrivals;   // at barriers, ever growing
+  std::atomic<std::uint64_t> arrivals;  // at barriers, ever growing
+  // What the rank says while a communicator is split.
+  std::atomic<std::int32_t> split_color;
+  std::atomic<std::int32_t> split_key;
+  ncclUniqueId split_id;
   std::atomic<std::uint64_t> operation;  // hash of what the rank was asked to do, to find ranks that disagree
+};
+
+// What one rank sends to another: piece after piece, each taken out before the next is put in.
+struct alignas(64) Mailbox {
+  std::atomic<std::uint64_t> written;  // pieces, ever
+  std::atomic<std::uint64_t> read;
+  std::uint64_t total_bytes;  // of the message that the piece belongs to
+  std::byte piece[kPieceBytes];
 };
 
 struct SharedState {
   std::atomic<std::uint64_t> token;
   std::array<RankCell, kMostRanks> ranks;
   alignas(4096) std::byte windows[kMostRanks][kWindowBytes];
+  Mailbox mailboxes[kMostRanks][kMostRanks];  // [from][to]
 };
 
 // Why a wait ended.
@@ -48,6 +62,7 @@ class Segment {
 
   RankCell& cell(int rank) { return state_->ranks.at(static_cast<std::size_t>(rank)); }
   std::byte* window(int rank) { return state_->windows[rank]; }
+  Mailbox& mailbox(int from, int to) { return state_->mailboxes[from][to]; }
   int rank() const { return rank_; }
   int size() const { return size_; }
 
