@@ -59,6 +59,8 @@ class NcclCollectives final : public Collectives {
                                                           std::shared_ptr<CudaDevice> device,
                                                           const ncclUniqueId& id, int rank, int size,
                                                           Deadline deadline);
+  // One count a rank.
+  Status check_counts(const char* operation, std::size_t got) const;
   Status create_stream();
   Status create_barrier_word();
   // How a reduction is put to NCCL.

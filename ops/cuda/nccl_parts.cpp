@@ -1,5 +1,6 @@
 // The operations of NcclCollectives where each rank has a part of its own, and its subgroups.
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -35,8 +36,15 @@ ncclResult_t for_each_part(Counts counts, std::size_t element_bytes, const Call&
 
 }  // namespace
 
+Status NcclCollectives::check_counts(const char* operation, std::size_t got) const {
+  if (got == static_cast<std::size_t>(communicator_->size())) return {};
+  return Status::invalid_argument(text("nccl ", operation, ": expected one count for each of ",
+                                       communicator_->size(), " ranks, got ", got));
+}
+
 Result<Completion> NcclCollectives::allgather(const AllgatherRequest& request) {
   HVD_RETURN_IF_ERROR(communicator_->check());
+  HVD_RETURN_IF_ERROR(check_counts("allgather", request.counts.size()));
   HVD_RETURN_IF_ERROR(wait_for_input("allgather", request.ready));
   if (are_all_zero(request.counts)) return Completion();
   const NcclLibrary& nccl = communicator_->nccl();
@@ -59,6 +67,8 @@ Result<Completion> NcclCollectives::allgather(const AllgatherRequest& request) {
 
 Result<Completion> NcclCollectives::alltoall(const AlltoallRequest& request) {
   HVD_RETURN_IF_ERROR(communicator_->check());
+  HVD_RETURN_IF_ERROR(check_counts("alltoall", request.send_counts.size()));
+  HVD_RETURN_IF_ERROR(check_counts("alltoall", request.receive_counts.size()));
   HVD_RETURN_IF_ERROR(wait_for_input("alltoall", request.ready));
   // Of concern to this rank only: NCCL waits for those who send to each other.
   if (are_all_zero(request.send_counts) && are_all_zero(request.receive_counts)) return Completion();
@@ -84,6 +94,7 @@ Result<Completion> NcclCollectives::reducescatter(const ReducescatterRequest& re
   HVD_RETURN_IF_ERROR(communicator_->check());
   const auto reduction = plan("reducescatter", request.dtype, request.op, request.scale);
   if (!reduction.is_ok()) return reduction.status();
+  HVD_RETURN_IF_ERROR(check_counts("reducescatter", request.counts.size()));
   HVD_RETURN_IF_ERROR(wait_for_input("reducescatter", request.ready));
   if (are_all_zero(request.counts)) return Completion();
   const NcclLibrary& nccl = communicator_->nccl();
@@ -106,6 +117,13 @@ Result<Completion> NcclCollectives::reducescatter(const ReducescatterRequest& re
 
 Result<std::unique_ptr<Collectives>> NcclCollectives::subgroup(std::span<const int> members,
                                                                Deadline deadline) {
+  const bool are_ascending =
+      std::adjacent_find(members.begin(), members.end(), std::greater_equal<>()) == members.end();
+  if (members.empty() || !are_ascending || members.front() < 0 || members.back() >= communicator_->size()) {
+    return Status::invalid_argument(text("rank ", communicator_->rank(),
+                                         ": subgroup: expected one or more ascending ranks in [0, ",
+                                         communicator_->size(), ")"));
+  }
   // NCCL splits a communicator only while nothing runs on it, on any rank.
   HVD_RETURN_IF_ERROR(barrier(deadline));
   auto communicator = communicator_->split(members, deadline);

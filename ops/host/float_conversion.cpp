@@ -69,11 +69,13 @@ Conversions conversions_for(DataType dtype) {
 bool is_narrow_float(DataType dtype) { return conversions_for(dtype).widen != nullptr; }
 
 void widen(DataType dtype, const std::byte* from, std::byte* to_float32, std::size_t count) {
-  conversions_for(dtype).widen(from, to_float32, count);
+  if (const Convert convert = conversions_for(dtype).widen; convert != nullptr)
+    convert(from, to_float32, count);
 }
 
 void narrow(DataType dtype, const std::byte* from_float32, std::byte* to, std::size_t count) {
-  conversions_for(dtype).narrow(from_float32, to, count);
+  if (const Convert convert = conversions_for(dtype).narrow; convert != nullptr)
+    convert(from_float32, to, count);
 }
 
 }  // namespace hvd

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <numeric>
 
 #include "horovod_cpp/base/text.h"
@@ -78,6 +79,12 @@ class MpiCollectives final : public Collectives {
   // Loads the inputs of a window of `array` into staging memory and reduces them there. What is left there are accumulators.
   Status reduce_window(const PackedArray& array, Window window, const Reduction& reduction);
   Status check_reducible(const Reduction& reduction) const;
+  Status check_counts(const char* operation, std::size_t got) const {
+    if (got == static_cast<std::size_t>(channel_->size())) return {};
+    return Status::invalid_argument(text("rank ", channel_->rank(), ": ", operation,
+                                         ": expected one count for each of ", channel_->size(),
+                                         " ranks, got ", got));
+  }
   std::size_t own() const { return static_cast<std::size_t>(channel_->rank()); }
 
   std::unique_ptr<Channel> channel_;
@@ -147,6 +154,7 @@ Result<Completion> MpiCollectives::allreduce(const AllreduceRequest& request) {
 Result<Completion> MpiCollectives::reducescatter(const ReducescatterRequest& request) {
   const Runtime::Use use(channel_->runtime());
   HVD_RETURN_IF_ERROR(channel_->status());
+  HVD_RETURN_IF_ERROR(check_counts("reducescatter", request.counts.size()));
   const Reduction reduction{request.dtype, request.op, request.scale, request.deadline, "reducescatter"};
   HVD_RETURN_IF_ERROR(check_reducible(reduction));
   const DefaultFloatingPoint floating_point;
@@ -192,6 +200,7 @@ Result<Completion> MpiCollectives::allgather(const AllgatherRequest& request) {
   const Runtime::Use use(channel_->runtime());
   HVD_RETURN_IF_ERROR(channel_->status());
   const std::size_t width = size_in_bytes(request.dtype);
+  HVD_RETURN_IF_ERROR(check_counts("allgather", request.counts.size()));
   const std::span mine(static_cast<const std::byte*>(request.input), request.counts[own()] * width);
   std::vector<Parcel> parcels;
   auto* at = static_cast<std::byte*>(request.output);
@@ -213,6 +222,8 @@ Result<Completion> MpiCollectives::alltoall(const AlltoallRequest& request) {
   HVD_RETURN_IF_ERROR(channel_->status());
   const std::size_t width = size_in_bytes(request.dtype);
   std::vector<Parcel> parcels;
+  HVD_RETURN_IF_ERROR(check_counts("alltoall", request.send_counts.size()));
+  HVD_RETURN_IF_ERROR(check_counts("alltoall", request.receive_counts.size()));
   const auto* from = static_cast<const std::byte*>(request.input);
   auto* to = static_cast<std::byte*>(request.output);
   for (std::size_t peer = 0; peer < request.send_counts.size(); ++peer) {
@@ -238,6 +249,13 @@ Status MpiCollectives::barrier(Deadline deadline) {
 
 Result<std::unique_ptr<Collectives>> MpiCollectives::subgroup(std::span<const int> members,
                                                               Deadline deadline) {
+  const bool are_ascending =
+      std::adjacent_find(members.begin(), members.end(), std::greater_equal<>()) == members.end();
+  if (members.empty() || !are_ascending || members.front() < 0 || members.back() >= channel_->size()) {
+    return Status::invalid_argument(text("rank ", channel_->rank(),
+                                         ": subgroup: expected one or more ascending ranks in [0, ",
+                                         channel_->size(), ")"));
+  }
   auto channel = channel_->split(members, deadline);
   HVD_RETURN_IF_ERROR(channel.status());
   if (channel.value() == nullptr) return std::unique_ptr<Collectives>();
