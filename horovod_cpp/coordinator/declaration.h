@@ -10,11 +10,11 @@
 namespace hvd {
 
 struct Declaration {
-  std::string name;  // unique among the operations of a Session
+  std::string name = {};  // unique among the operations of a Session
   OpKind kind = OpKind::allreduce;
   DataType dtype = DataType::float32;
-  Shape shape;
-  DeviceId device;                  // ranks may differ in the index
+  Shape shape = {};
+  DeviceId device = {};             // ranks may differ in the index
   ReduceOp op = ReduceOp::average;  // allreduce
   double prescale = 1.0;            // allreduce: each input is multiplied by this …
   double postscale = 1.0;           // … and the result by this; integers take 1 only

@@ -14,11 +14,11 @@ struct TensorId {
 
 // One execution of a declared operation. Memory is contiguous, not owned, and must stay valid until the Work is done.
 struct Submission {
-  TensorId id;
+  TensorId id = {};
   const void* input = nullptr;
-  void* output = nullptr;              // may equal input
-  std::shared_ptr<const Event> ready;  // device memory: input may be read after this event
-  std::shared_ptr<void> keep_alive;    // released when the Work is done; optional
+  void* output = nullptr;                        // may equal input
+  std::shared_ptr<const Event> ready = nullptr;  // device memory: input may be read after this event
+  std::shared_ptr<void> keep_alive = nullptr;    // released when the Work is done; optional
 };
 
 }  // namespace hvd
