@@ -1,6 +1,7 @@
 # What is built, and how. Every HVD_WITH_* is found automatically and can be forced ON or OFF.
 option(HVD_BUILD_TESTS "Build the tests and benchmarks" ${PROJECT_IS_TOP_LEVEL})
 option(HVD_BUILD_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
+option(HVD_INSTALL "Install with cmake --install" ${PROJECT_IS_TOP_LEVEL})
 option(HVD_WERROR "Treat warnings as errors" OFF)
 set(HVD_SANITIZE "" CACHE STRING "address (with undefined) or thread")
 

@@ -87,10 +87,13 @@ std::vector<std::string> plugin_folders(const EnvironmentLookup& lookup) {
     at = end + 1;
   }
   if (const auto own = own_folder()) {
-    folders.push_back(*own / "horovod_cpp");
     const auto lib = own->parent_path() / "lib";
-    folders.push_back(lib / "horovod_cpp");
-    if (kMultiarch != nullptr) folders.push_back(lib / kMultiarch / "horovod_cpp");
+    // The library itself lies in lib: two of these are the same then.
+    std::vector<std::filesystem::path> candidates{*own / "horovod_cpp", lib / "horovod_cpp"};
+    if (kMultiarch != nullptr) candidates.push_back(lib / kMultiarch / "horovod_cpp");
+    for (const auto& folder : candidates) {
+      if (std::ranges::find(folders, folder.string()) == folders.end()) folders.push_back(folder);
+    }
   }
   return folders;
 }

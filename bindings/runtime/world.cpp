@@ -1,4 +1,4 @@
-#include "bindings/runtime/world.h"
+#include "horovod_cpp/world.h"
 
 #include "bindings/runtime/agreement.h"
 #include "bindings/runtime/launch_environment.h"

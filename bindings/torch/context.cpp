@@ -5,11 +5,11 @@
 #include <cstdlib>
 #include <stdexcept>
 
-#include "bindings/runtime/world.h"
 #include "horovod_cpp/base/log.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/session.h"
 #include "horovod_cpp/torch/errors.h"
+#include "horovod_cpp/world.h"
 
 namespace hvd {
 namespace {

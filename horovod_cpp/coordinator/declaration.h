@@ -12,12 +12,12 @@
 namespace hvd {
 
 struct Declaration {
-  std::string name;  // unique among the operations of a process set
+  std::string name = {};  // unique among the operations of a process set
   OpKind kind = OpKind::allreduce;
   DataType dtype = DataType::float32;
   // allgather and alltoall: of one row (the tensor's without its first dimension); how many rows there are is said at each submission.
-  Shape shape;
-  DeviceId device;                  // ranks may differ in the index
+  Shape shape = {};
+  DeviceId device = {};             // ranks may differ in the index
   ReduceOp op = ReduceOp::average;  // allreduce, reducescatter
   double prescale = 1.0;            // allreduce, reducescatter: each input is multiplied by this …
   double postscale = 1.0;           // … and the result by this; integers take 1 only

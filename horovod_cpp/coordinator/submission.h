@@ -21,15 +21,15 @@ struct TensorId {
 //   reducescatter          output: this rank's rows (reducescatter_rows). They do not overlap
 //   others                 no memory
 struct Submission {
-  TensorId id;
+  TensorId id = {};
   const void* input = nullptr;
   void* output = nullptr;
   Extents extents = {};
   // allgather, alltoall: returns memory for the result; rows[i] of its rows come from member i of the process set (as Work::result() says
   // later). Called once, on the coordinator's thread: it must not wait for anything. What it throws ends this rank's Work.
   std::function<void*(std::span<const std::int64_t> rows)> allocate = nullptr;
-  std::shared_ptr<const Event> ready;  // device memory: input may be read after this event
-  std::shared_ptr<void> keep_alive;    // released when the Work is done; optional
+  std::shared_ptr<const Event> ready = nullptr;  // device memory: input may be read after this event
+  std::shared_ptr<void> keep_alive = nullptr;    // released when the Work is done; optional
 };
 
 }  // namespace hvd

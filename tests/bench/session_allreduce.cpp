@@ -1,5 +1,5 @@
-#include "bindings/runtime/world.h"
 #include "horovod_cpp/base/text.h"
+#include "horovod_cpp/world.h"
 #include "tests/bench/contender.h"
 #include "tests/bench/gradients.h"
 

@@ -22,19 +22,24 @@ LAYERS = {
     "ops/mpi": ["horovod_cpp/base", "horovod_cpp/ports", "ops/host", "ops/mpi"],
     "ops/cuda": ["horovod_cpp/base", "horovod_cpp/ports", "ops/cuda"],
     "launcher": ["horovod_cpp/base", "horovod_cpp/rendezvous", "launcher"],
+    "bindings/runtime/include": ["bindings/runtime/include", "horovod_cpp"],
     "bindings/torch/include": ["bindings/torch/include", "horovod_cpp"],
     "bindings": ["horovod_cpp", "ops", "bindings"],
     "examples": ["bindings/torch/include", "examples"],
+    "tests/install/consumer": ["bindings/runtime/include", "bindings/torch/include", "horovod_cpp"],
     "tests": [""],
 }
 # Public headers are included as their users do: that path → where they lie.
-PUBLIC_HEADERS = {"horovod_cpp/torch": "bindings/torch/include/horovod_cpp/torch"}
+PUBLIC_HEADERS = {
+    "horovod_cpp/torch": "bindings/torch/include/horovod_cpp/torch",
+    "horovod_cpp/world": "bindings/runtime/include/horovod_cpp/world",
+}
 
 # Headers of other projects (a regular expression on the included name) → areas that may see them.
 VENDORS = [
     (r"mpi(-ext)?\.h$", ["ops/mpi", "tests/bench", "tests/conformance", "tests/unit/runtime"]),
     (r"(cuda|cuda_\w+|cudaTypedefs|driver_types|nccl|nccl_\w+)\.h$", ["ops/cuda", "tests/gpu"]),
-    (r"(torch|ATen|c10|caffe2)/", ["bindings/torch", "examples", "tests/torch"]),
+    (r"(torch|ATen|c10|caffe2)/", ["bindings/torch", "examples", "tests/install/consumer", "tests/torch"]),
     (r"(pybind11/|Python\.h$)", ["bindings/python"]),
     (r"CLI/", ["launcher", "bindings", "examples", "tests"]),
     (r"(fmt|spdlog|nlohmann|openssl)/", ["launcher", "bindings", "examples", "tests"]),

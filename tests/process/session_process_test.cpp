@@ -12,7 +12,7 @@
 #include <sstream>
 #include <thread>
 
-#include "bindings/runtime/world.h"
+#include "horovod_cpp/world.h"
 #include "tests/harness/process_case.h"
 #include "tests/harness/process_job.h"
 #include "tests/harness/seed.h"
