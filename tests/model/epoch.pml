@@ -15,6 +15,7 @@ byte session_of[RANKS];
 #else
 #define SESSION_OF(r) 0
 #endif
+#define NOTHING 99 /* is left to claim */
 #define IS_LATCHED(s, r) ((s) == 0 && latch[r])
 
 /* Seen from above, to assert: what the first rank that obeyed the epoch read. */
@@ -31,72 +32,71 @@ inline choose_work(bucket) {
   limit = limit * CHUNKS; i = 0
 }
 
+/* Between the claim and `done` nobody else may touch the chunk: what is seen at both ends is the same. */
+inline read_all() {
+  mine = mine % CHUNKS; x = DATA(s, 0, b, mine);
+  for (i : 0 .. RANKS - 1) {
+    if :: IS_MEMBER(s, i) -> assert(DATA(s, i, b, mine) == x && !IS_SUM(x)) :: else -> skip fi }
+  i = 0
+}
+
+inline write_all() {
+  for (i : 0 .. RANKS - 1) {
+    if
+    :: IS_MEMBER(s, i) -> assert(DATA(s, i, b, mine) == x); DATA(s, i, b, mine) = x + 1
+    :: else -> skip
+    fi }
+  i = 0
+}
+
 proctype helper(byte r) {
   byte s, b, i, x, limit, mine;
   {
     skip;
 end_idle:
     do
-    :: d_step { HAS_WORK(SESSION_OF(r), 0) -> choose_work(0) } -> goto claim_one
+    :: d_step { HAS_WORK(SESSION_OF(r), 0) -> choose_work(0) } -> break
 #if BUCKETS == 2
-    :: d_step { HAS_WORK(SESSION_OF(r), 1) -> choose_work(1) } -> goto claim_one
+    :: d_step { HAS_WORK(SESSION_OF(r), 1) -> choose_work(1) } -> break
 #endif
     od;
-claim_one:
-    skip;
+    /* A claim is compare-and-swap v → v + 1 while v < limit; this is its last attempt. */
 #if defined(WITHOUT_CLAIM_SWAP)
     mine = CLAIM(s, b);
-    d_step { if :: mine < limit -> CLAIM(s, b) = mine + 1 :: else -> mine = 99 fi };
+    d_step { if :: mine < limit -> CLAIM(s, b) = mine + 1; read_all() :: else -> mine = NOTHING fi };
 #elif defined(WITHOUT_CLAIM_BOUND)
-    d_step { mine = CLAIM(s, b); CLAIM(s, b) = CLAIM(s, b) + 1; if :: mine >= limit -> mine = 99 :: else -> skip fi };
+    atomic { mine = CLAIM(s, b); CLAIM(s, b) = mine + 1; if :: mine < limit -> read_all() :: else -> mine = NOTHING fi };
 #else
-    /* compare-and-swap v → v + 1 while v < limit: its last, successful attempt */
-    d_step { if :: CLAIM(s, b) < limit -> mine = CLAIM(s, b); CLAIM(s, b) = mine + 1 :: else -> mine = 99 fi };
+    atomic {
+      if :: CLAIM(s, b) < limit -> mine = CLAIM(s, b); CLAIM(s, b) = mine + 1; read_all() :: else -> mine = NOTHING fi };
 #endif
-    if
-    :: mine == 99 -> goto rest
-    :: else -> skip
-    fi;
-    d_step { /* read every rank's part */
-      mine = mine % CHUNKS;
-      x = DATA(s, 0, b, mine);
-      for (i : 0 .. RANKS - 1) {
-        if :: IS_MEMBER(s, i) -> assert(DATA(s, i, b, mine) == x && !IS_SUM(x)) :: else -> skip fi }
-      i = 0
+    d_step {
+      if :: mine != NOTHING -> write_all(); DONE(s, b) = DONE(s, b) + 1 :: else -> skip fi;
+      s = 0; b = 0; x = 0; limit = 0; mine = 0
     };
-    d_step { /* write the sum to all; that nothing has changed means that nobody touched it since */
-      for (i : 0 .. RANKS - 1) {
-        if
-        :: IS_MEMBER(s, i) -> assert(DATA(s, i, b, mine) == x); DATA(s, i, b, mine) = x + 1
-        :: else -> skip
-        fi }
-      i = 0; x = 0
-    };
-    DONE(s, b) = DONE(s, b) + 1;
-rest:
-    skip;
-    d_step { s = 0; b = 0; limit = 0; mine = 0 };
     goto end_idle
-  } unless { gone == r }
+  } unless { d_step { gone == r -> s = 0; b = 0; x = 0; limit = 0; mine = 0 } }
 }
 
 /* ---- a rank's epochs --------------------------------------------------------------------------------------------- */
 
-inline write_gradients(bucket, epoch) {
-  b = bucket; left = left & (3 - (1 << b));
+/* Its gradients, then its flag. Nobody may look at them in between, so it is one step. */
+inline publish_bucket(b, epoch, plan_epoch) {
+  left = left & (3 - (1 << b));
   for (i : 0 .. CHUNKS - 1) {
     assert(IS_SUM(DATA(s, r, b, i))); /* rule 7: nobody reduces it any more */
     DATA(s, r, b, i) = OWN(epoch) }
-  i = 0
+  i = 0;
+  READY(s, r, b) = plan_epoch
 }
 
 /* Rule 2: every bucket, in any order. */
 inline publish(epoch, plan_epoch) {
   left = (1 << BUCKETS) - 1;
   do
-  :: d_step { left & 1 -> write_gradients(0, epoch) } -> d_step { READY(s, r, b) = plan_epoch; b = 0 }
+  :: d_step { left & 1 -> publish_bucket(0, epoch, plan_epoch) }
 #if BUCKETS == 2
-  :: d_step { left & 2 -> write_gradients(1, epoch) } -> d_step { READY(s, r, b) = plan_epoch; b = 0 }
+  :: d_step { left & 2 -> publish_bucket(1, epoch, plan_epoch) }
 #endif
 #ifdef WITHOUT_TOTAL_PARTICIPATION
   :: kind == VOID -> left = 0; break
@@ -175,24 +175,29 @@ inline check_sums() {
   i = 0; b = 0
 }
 
+/* Whether the epoch has everything that its outcome needs. */
+#if defined(WITHOUT_CLOSE_WORDS)
+#define IS_COMPLETE (by_plan && ALL_DONE(s, p))
+#elif defined(WITHOUT_ALL_DONE)
+#define IS_COMPLETE ALL_CLOSED(s, e)
+#else
+#define IS_COMPLETE (ALL_CLOSED(s, e) && (!by_plan || ALL_DONE(s, p)))
+#endif
+
 proctype rank(byte r) {
   byte s, e = 1, p = 1, step, kind, b, i, x, d, w, left, rounds;
-  bool by_plan = true, ahead = false, more = false;
+  bool by_plan = true, ahead = false;
   {
     skip;
 begin:
     if
     :: IS_LATCHED(s, r) -> goto wait_for_outcome /* gives up between two epochs */
-    :: kind = OK
-#ifdef THROW
-    :: s == 0 -> kind = VOID
-#endif
-#ifdef LEAVE_
-    :: s == 0 && by_plan -> kind = LEAVE
-#endif
+    :: skip
     fi;
-#ifdef WITHOUT_LEAVE_NEXT
-    if :: kind == LEAVE -> by_plan = false :: else -> skip fi; /* leaves at once */
+#if defined(WITHOUT_LEAVE_NEXT)
+    if :: by_plan -> kind = LEAVE; by_plan = false :: skip fi; /* leaves at once */
+#elif defined(WITHOUT_TOTAL_PARTICIPATION)
+    if :: kind = VOID :: skip fi;
 #endif
     if
     :: by_plan && !ahead -> publish(e, p)
@@ -213,7 +218,15 @@ begin:
 #endif
     fi;
     ahead = false;
-    d_step { CLOSE(s, r, e) = CLOSE_WORD(e, step, kind); kind = 0 };
+    if
+    :: d_step { CLOSE(s, r, e) = CLOSE_WORD(e, step, kind); kind = OK }
+#ifdef THROW
+    :: d_step { s == 0 -> CLOSE(s, r, e) = CLOSE_WORD(e, step, VOID); kind = OK }
+#endif
+#ifdef LEAVE_ROUND
+    :: d_step { s == 0 && by_plan -> CLOSE(s, r, e) = CLOSE_WORD(e, step, LEAVE); kind = OK }
+#endif
+    fi;
 #if defined(WITHOUT_MEMORY_RULE)
     if :: by_plan && e < EPOCHS -> publish(e + 1, p + 1); ahead = true :: else -> skip fi;
 #elif defined(WITHOUT_OUTCOME_BEFORE_PUBLISH)
@@ -227,59 +240,53 @@ wait_for_outcome:
 #ifdef WITHOUT_WORD_BEFORE_LATCH
     if :: IS_LATCHED(s, r) -> d_step { w = OUTCOME_WORD(e, FAILED); obey() } -> goto failed :: else -> skip fi;
 #endif
-    w = OUTCOME(s, e);
-    if
-    :: IS_DECIDED(w, e) ->
-#ifdef WITHOUT_FINAL_FAILED
+    atomic {
+      w = OUTCOME(s, e);
       if
-      :: STATE(w) == FAILED && ALL_CLOSED(s, e) && (!by_plan || ALL_DONE(s, p)) -> d_step { decide(); OUTCOME(s, e) = d; w = d }
-      :: else -> skip
-      fi;
+      :: IS_DECIDED(w, e) ->
+#ifdef WITHOUT_FINAL_FAILED
+        if
+        :: STATE(w) == FAILED && IS_COMPLETE -> decide(); OUTCOME(s, e) = d; w = d; d = 0
+        :: else -> skip
+        fi;
 #endif
-      goto obey_outcome
-    :: else -> skip
-    fi;
+        goto obey_outcome
+      :: else -> skip
+      fi
+    };
     if
     :: OUTCOME(s, e) != w -> goto wait_for_outcome
     :: IS_LATCHED(s, r) -> d_step { swap(OUTCOME_WORD(e, FAILED)) } -> goto wait_for_outcome
-#if defined(WITHOUT_CLOSE_WORDS)
-    :: by_plan && ALL_DONE(s, p) -> d_step { decide() } -> d_step { swap(d) } -> goto wait_for_outcome
-#elif defined(WITHOUT_ALL_DONE)
-    :: ALL_CLOSED(s, e) -> d_step { decide() } -> d_step { swap(d) } -> goto wait_for_outcome
-#else
-    :: ALL_CLOSED(s, e) && (!by_plan || ALL_DONE(s, p)) -> d_step { decide() } -> d_step { swap(d) } -> goto wait_for_outcome
-#endif
+    :: d_step { IS_COMPLETE -> decide() } -> d_step { swap(d) } -> goto wait_for_outcome
 #ifdef WITHOUT_ALL_WORDS_FOR_VOID
     :: HAS_CLOSED(s, 0, e, 0) && (CLOSE(s, 0, e) & VOID) -> d_step { swap(OUTCOME_WORD(e, VOIDED)) } -> goto wait_for_outcome
 #endif
     fi;
 
 obey_outcome:
-    skip;
-    d_step { check_close_words(); obey(); if :: by_plan && STATE(w) == COMPLETE -> check_sums() :: else -> skip fi; x = 0 };
-    if
-    :: STATE(w) == FAILED -> goto failed
-    :: else -> skip
-    fi;
+    atomic {
+      skip;
+      d_step {
+        check_close_words(); obey(); x = 0;
+        if :: by_plan && STATE(w) == COMPLETE -> check_sums() :: else -> skip fi
+      };
+      if :: STATE(w) == FAILED -> goto failed :: else -> skip fi;
 decided:
-    skip;
-    d_step {
       if :: by_plan -> p++ :: else -> skip fi;
+      by_plan = !(w & LEAVES);
       /* An epoch that leaves has a negotiated one behind it, of the same step. */
-      more = (w & LEAVES) && STATE(w) == COMPLETE;
-      by_plan = !(w & LEAVES)
-    };
-    if
-    :: more -> skip
+      if
+      :: (w & LEAVES) && STATE(w) == COMPLETE -> skip
 #ifdef FURTHER
-    :: !more && STATE(w) == COMPLETE -> skip /* a further backward before step() */
+      :: !(w & LEAVES) && STATE(w) == COMPLETE -> skip /* a further backward before step() */
 #endif
 #ifdef WITHOUT_VOID_ENDS_STEP
-    :: !more && STATE(w) == VOIDED -> skip /* the handler did not call step() */
+      :: STATE(w) == VOIDED -> skip /* the handler did not call step() */
 #endif
-    :: !more -> step++
-    fi;
-    d_step { w = 0; more = false; e++ };
+      :: !((w & LEAVES) && STATE(w) == COMPLETE) -> step++
+      fi;
+      w = 0; e++
+    };
 #ifdef RESUME
     if :: s == 1 && e > EPOCHS_AFTER -> goto finished :: else -> skip fi;
 #endif
@@ -307,8 +314,11 @@ failed:
     fi;
 #endif
 finished:
-    skip
-  } unless { gone == r }
+    atomic { e = 0; p = 0; step = 0; w = 0; rounds = 0; s = 0; by_plan = false; ahead = false }
+  } unless {
+    d_step { gone == r -> e = 0; p = 0; step = 0; kind = 0; b = 0; x = 0; d = 0; w = 0; left = 0; rounds = 0; s = 0;
+      by_plan = false; ahead = false }
+  }
 }
 
 /* ---- fate -------------------------------------------------------------------------------------------------------- */
