@@ -18,6 +18,12 @@ byte session_of[RANKS];
 #define NOTHING 99 /* is left to claim */
 #define IS_LATCHED(s, r) ((s) == 0 && latch[r])
 
+#ifdef TWO_HELPERS
+#define HAS_HELPER(r) ((r) == 0 || (r) == VICTIM)
+#else
+#define HAS_HELPER(r) true
+#endif
+
 /* Seen from above, to assert: what the first rank that obeyed the epoch read. */
 byte verdict[SESSIONS * (EPOCHS + 1)];
 #define VERDICT(s, e) verdict[(s) * (EPOCHS + 1) + (e)]
@@ -135,14 +141,28 @@ inline swap(word) {
   d = 0; w = 0
 }
 
+#ifdef FURTHER
+#define STEPS_MAY_DIFFER true
+#else
+#define STEPS_MAY_DIFFER false
+#endif
+
+/* x: the ranks are not all in the same step. */
 inline obey() {
-  assert(STATE(w) != FAILED || fault || (s == 0 && x)); /* nobody fails without a reason; x: steps differ */
+  assert(STATE(w) != FAILED || fault || (x && STEPS_MAY_DIFFER)); /* nobody fails without a reason */
   assert(STATE(w) != FAILED || s == 0);                 /* whom the new session left behind cannot disturb it */
   assert(VERDICT(s, e) == 0 || VERDICT(s, e) == w);     /* one outcome, and for ever */
   VERDICT(s, e) = w
 }
 
-/* x: the ranks are not all in the same step. Asserts what an outcome promises. */
+#if defined(WITHOUT_CLOSE_WORDS) || defined(WITHOUT_ALL_WORDS_FOR_VOID)
+#define EVERYBODY_HAS_CLOSED true /* not the rule itself is to be found missing, but what follows from it */
+#else
+#define EVERYBODY_HAS_CLOSED (CLOSE_EPOCH(CLOSE(s, i, e)) == e)
+#endif
+#define HAS_SAID(kind) (CLOSE_EPOCH(CLOSE(s, i, e)) == e && (CLOSE(s, i, e) & kind))
+
+/* Asserts what an outcome promises, and finds x. */
 inline check_close_words() {
   x = 0;
   for (i : 0 .. RANKS - 1) {
@@ -150,10 +170,11 @@ inline check_close_words() {
     :: IS_MEMBER(s, i) ->
       if
       :: STATE(w) != FAILED ->
-        assert(CLOSE_EPOCH(CLOSE(s, i, e)) == e);                                /* everybody closed it, none is further */
-        assert(STATE(w) == VOIDED || !(CLOSE(s, i, e) & VOID));                  /* void on one: nobody applies it */
-        assert((w & LEAVES) || !(CLOSE(s, i, e) & LEAVE));                       /* leave is known to all, at once */
-        assert(CLOSE_STEP(CLOSE(s, i, e)) == CLOSE_STEP(CLOSE(s, r, e)))         /* all in the same step */
+        assert(EVERYBODY_HAS_CLOSED);                                    /* and none is further than e + 1 */
+        assert(STATE(w) == VOIDED || !HAS_SAID(VOID));                   /* void on one: nobody applies it */
+        assert((w & LEAVES) || !HAS_SAID(LEAVE));                        /* leave is known to all at once */
+        assert(CLOSE_EPOCH(CLOSE(s, i, e)) != e ||
+               CLOSE_STEP(CLOSE(s, i, e)) == CLOSE_STEP(CLOSE(s, r, e))) /* all in the same step */
       :: else ->
         x = x | (CLOSE_EPOCH(CLOSE(s, i, e)) == e && CLOSE_EPOCH(CLOSE(s, r, e)) == e &&
                  CLOSE_STEP(CLOSE(s, i, e)) != CLOSE_STEP(CLOSE(s, r, e)))
@@ -332,7 +353,7 @@ inline set_latch(i) {
 
 init {
   byte i;
-  atomic { for (i : 0 .. RANKS - 1) { run rank(i); run helper(i) } i = 0 };
+  atomic { for (i : 0 .. RANKS - 1) { run rank(i); if :: HAS_HELPER(i) -> run helper(i) :: else -> skip fi } i = 0 };
 #if defined(DEATH) || defined(STOP)
   /* At any point, also after the end. A stopped rank is given up by the others; being slow by any number of steps is part of
      every run. When it goes on it finds its own latch set, sooner or later. */

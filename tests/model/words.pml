@@ -32,10 +32,11 @@
 #define MEMORY(s) (s)
 #endif
 
-#ifdef WITHOUT_TWO_SLOTS
-#define SLOT(e) 0
-#else
 #define SLOT(e) ((e) & 1)
+#ifdef WITHOUT_TWO_SLOTS
+#define OUTCOME_SLOT(e) 0
+#else
+#define OUTCOME_SLOT(e) SLOT(e)
 #endif
 
 /* The gradients, as far as it matters whose epoch they are of: a rank's own, or the sum. */
@@ -57,7 +58,7 @@ byte round_[SESSIONS * RANKS];           /* negotiated rounds that a rank has en
 #define CLAIM(s, b) claim_[MEMORY(s) * BUCKETS + (b)]
 #define DONE(s, b) done_[MEMORY(s) * BUCKETS + (b)]
 #define CLOSE(s, r, e) close_[(MEMORY(s) * RANKS + (r)) * 2 + SLOT(e)]
-#define OUTCOME(s, e) outcome_[MEMORY(s) * 2 + SLOT(e)]
+#define OUTCOME(s, e) outcome_[MEMORY(s) * 2 + OUTCOME_SLOT(e)]
 #define JOINED(s, r) joined_[(s) * RANKS + (r)]
 #define ROUND(s, r) round_[(s) * RANKS + (r)]
 
