@@ -1,7 +1,7 @@
 /* The epoch protocol in shared memory: docs/protocol.md, "Epochs". README.md says what is checked and how.
 
    Each rank is two processes: `rank` (backward, close, wait, step) and `helper` (a second thread that reduces; it may be late
-   by any number of steps). `world` kills or stops one rank and sets abort latches. One atomic or d_step block is one
+   by any number of steps). `init` kills or stops one rank and sets abort latches. One atomic or d_step block is one
    access to a word, or an access to plain memory whose exclusiveness is asserted.
    Defines choose what may happen (DEATH or STOP, THROW, LEAVE, FURTHER, RESUME) and which rule is taken out (WITHOUT_…). */
 #include "words.pml"
