@@ -32,11 +32,11 @@ struct Settings {
   char_gpt::Shape shape;
   double dropout = 0;
   std::vector<std::filesystem::path> text;
-  std::int64_t global_batch_size = 12;
+  std::int64_t global_batch_size = 24;
   std::int64_t steps = 300;
   std::int64_t stop_after = 0;
   std::int64_t evaluate_every = 50;
-  double learning_rate = 2e-3;
+  double learning_rate = 3e-3;
   std::int64_t warmup_steps = 30;
   double weight_decay = 0.1;
   double clip = 1;

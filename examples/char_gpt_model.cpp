@@ -6,7 +6,7 @@
 namespace char_gpt {
 namespace {
 
-constexpr double kDeviation = 0.02;  // of initial weights
+constexpr double kDeviation = 0.5;  // of what a sum with initial weights gives
 
 torch::nn::Linear linear(std::int64_t inputs, std::int64_t outputs) {
   return torch::nn::Linear(torch::nn::LinearOptions(inputs, outputs).bias(false));
@@ -72,8 +72,8 @@ ModelImpl::ModelImpl(const Shape& shape, double dropout) : shape(shape) {
     // What is added to x is smaller, so that x does not grow with the number of layers.
     const bool is_added =
         parameter.key().ends_with("projection.weight") || parameter.key().ends_with("contraction.weight");
-    parameter->normal_(
-        0, is_added ? kDeviation / std::sqrt(2.0 * static_cast<double>(shape.layers)) : kDeviation);
+    const auto terms = parameter->size(1) * (is_added ? 2 * shape.layers : 1);
+    parameter->normal_(0, kDeviation / std::sqrt(static_cast<double>(terms)));
   }
 }
 

@@ -14,12 +14,12 @@ namespace char_gpt {
 
 struct Shape {
   std::int64_t vocabulary = 0;
-  std::int64_t context = 128;  // characters that the model sees at most
-  std::int64_t width = 192;    // of the vector that stands for a character; a multiple of heads
+  std::int64_t context = 64;  // characters that the model sees at most
+  std::int64_t width = 192;   // of the vector that stands for a character; a multiple of heads
   std::int64_t layers = 4;
   std::int64_t heads = 6;
 };
-// "vocabulary 95, context 128, width 192, layers 4, heads 6"
+// "vocabulary 95, context 64, width 192, layers 4, heads 6"
 std::string to_string(const Shape& shape);
 
 struct AttentionImpl : torch::nn::Module {

@@ -15,6 +15,7 @@ const std::string kDigits = "digits";
 // Batches of 60 images: 1, 2, 3 and 4 ranks get equal parts.
 const std::string kSameBatches = "--global-batch-size 60 --steps 50 ";
 const std::string kDouble = "--precision float64 ";
+const std::string kDigest = "--parameters-digest ";
 
 using DigitsRuns = ExampleRuns;
 
@@ -32,39 +33,41 @@ TEST_F(DigitsRuns, LearnOnTwoRanks) {
 }
 
 TEST_F(DigitsRuns, HaveTheSameLossCurveOnAnyNumberOfRanks) {
-  const auto alone = losses(kDigits, kAlone, kSameBatches + kDouble);
+  const auto alone = run_well(kDigits, kAlone, kSameBatches + kDouble).losses;
   ASSERT_EQ(alone.size(), 50);
   EXPECT_LT(alone.back(), alone.front());
   for (const int ranks : {2, 3, 4}) {
     SCOPED_TRACE(ranks);
-    expect_same_losses(losses(kDigits, hvdrun(ranks), kSameBatches + kDouble), alone, 1e-10);
+    expect_same_losses(run_well(kDigits, hvdrun(ranks), kSameBatches + kDouble).losses, alone, 1e-10);
   }
 }
 
-TEST_F(DigitsRuns, HaveTheSameLossCurveOnAnyNumberOfRanksInSinglePrecision) {
-  const auto alone = losses(kDigits, kAlone, kSameBatches);
+TEST_F(DigitsRuns, HaveTheSameLossCurveInSinglePrecisionAndTheSameBitsOnAllRanks) {
+  const auto alone = run_well(kDigits, kAlone, kSameBatches).losses;
   ASSERT_EQ(alone.size(), 50);
   for (const int ranks : {2, 3, 4}) {
     SCOPED_TRACE(ranks);
-    expect_same_losses(losses(kDigits, hvdrun(ranks), kSameBatches), alone, 1e-4);
+    const auto outcome = run_well(kDigits, hvdrun(ranks), kSameBatches + kDigest);
+    expect_same_losses(outcome.losses, alone, 1e-4);
+    digest_of_all(outcome, ranks);
   }
 }
 
-TEST_F(DigitsRuns, EndWithTheSameBitsOnAllRanksAndInEveryRun) {
-  for (const int ranks : {3, 4}) {
-    SCOPED_TRACE(ranks);
-    const auto once = [&] {
-      return digest_of_all(run_well(kDigits, hvdrun(ranks), kSameBatches + "--parameters-digest"), ranks);
-    };
-    EXPECT_EQ(once(), once());
-  }
+TEST_F(DigitsRuns, EndWithTheSameBitsInEveryRunOverSharedMemory) {
+  const auto once = [this] {
+    return run_well(kDigits, kOverSharedMemory + hvdrun(3), kSameBatches + kDigest);
+  };
+  const auto first = once();
+  const auto second = once();
+  EXPECT_EQ(digest_of_all(first, 3), digest_of_all(second, 3));
+  EXPECT_EQ(first.losses, second.losses);
 }
 
 TEST_F(DigitsRuns, HaveTheSameLossCurveUnderMpirun) {
   if (!has_mpirun()) GTEST_SKIP() << "built without Open MPI";
-  const auto alone = losses(kDigits, kAlone, kSameBatches + kDouble);
+  const auto alone = run_well(kDigits, kAlone, kSameBatches + kDouble).losses;
   ASSERT_EQ(alone.size(), 50);
-  expect_same_losses(losses(kDigits, kMpirun, kSameBatches + kDouble), alone, 1e-10);
+  expect_same_losses(run_well(kDigits, kMpirun, kSameBatches + kDouble).losses, alone, 1e-10);
 }
 
 TEST_F(DigitsRuns, ResumeWhereTheyStopped) {

@@ -34,10 +34,11 @@ void ExampleRuns::SetUp() {
 void ExampleRuns::TearDown() { std::filesystem::remove_all(folder_); }
 
 Outcome ExampleRuns::run(const std::string& example, const std::string& launcher,
-                         const std::string& options) {
+                         const std::string& options) const {
   const std::string command =
       "OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout 200 " + launcher +
-      (programs() / example).string() + " " + options + " 2>&1 </dev/null";
+      (programs() / example).string() + " " + options + " --loss-log " + file("losses") + " 2>&1 </dev/null";
+  std::filesystem::remove(file("losses"));
   Outcome outcome;
   FILE* const pipe = ::popen(command.c_str(), "r");
   if (pipe == nullptr) return outcome;
@@ -45,24 +46,16 @@ Outcome ExampleRuns::run(const std::string& example, const std::string& launcher
   while (std::fgets(piece.data(), piece.size(), pipe) != nullptr) outcome.output += piece.data();
   const int status = ::pclose(pipe);
   outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  std::ifstream in(file("losses"));
+  for (double loss = 0; in >> loss;) outcome.losses.push_back(loss);
   return outcome;
 }
 
 Outcome ExampleRuns::run_well(const std::string& example, const std::string& launcher,
-                              const std::string& options) {
+                              const std::string& options) const {
   auto outcome = run(example, launcher, options);
   EXPECT_EQ(outcome.exit_code, 0) << launcher << example << " " << options << "\n" << outcome.output;
   return outcome;
-}
-
-std::vector<double> ExampleRuns::losses(const std::string& example, const std::string& launcher,
-                                        const std::string& options) {
-  run_well(example, launcher, options + " --loss-log " + file("losses"));
-  std::vector<double> losses;
-  std::ifstream in(file("losses"));
-  for (double loss = 0; in >> loss;) losses.push_back(loss);
-  std::filesystem::remove(file("losses"));
-  return losses;
 }
 
 void expect_same_losses(const std::vector<double>& losses, const std::vector<double>& expected,

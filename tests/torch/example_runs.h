@@ -14,14 +14,16 @@ std::filesystem::path programs();
 
 // What comes before a program on the command line.
 inline const std::string kAlone;
+inline const std::string kOverSharedMemory = "env HVD_CPU_OPERATIONS=shm ";  // before hvdrun
 inline const std::string kMpirun = "env LSAN_OPTIONS=detect_leaks=0 mpirun --oversubscribe -np 2 ";
 std::string hvdrun(int ranks);
 // False: built or installed without Open MPI.
 bool has_mpirun();
 
 struct Outcome {
-  int exit_code = -1;  // -1: ended by a signal, or not started
-  std::string output;  // both streams
+  int exit_code = -1;          // -1: ended by a signal, or not started
+  std::string output;          // both streams
+  std::vector<double> losses;  // of each step
 };
 
 // A test with a folder of its own, which is removed at the end. Each process computes on one thread.
@@ -33,13 +35,9 @@ class ExampleRuns : public testing::Test {
   std::string file(const std::string& name) const { return (folder_ / name).string(); }
 
   // Runs an example, by its name. It is ended after 200 seconds.
-  static Outcome run(const std::string& example, const std::string& launcher, const std::string& options);
+  Outcome run(const std::string& example, const std::string& launcher, const std::string& options) const;
   // The same, and expects that it succeeds.
-  static Outcome run_well(const std::string& example, const std::string& launcher,
-                          const std::string& options);
-  // The same, and returns the loss of each step.
-  std::vector<double> losses(const std::string& example, const std::string& launcher,
-                             const std::string& options);
+  Outcome run_well(const std::string& example, const std::string& launcher, const std::string& options) const;
 
  private:
   std::filesystem::path folder_;
