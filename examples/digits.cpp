@@ -10,13 +10,14 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
-#include <sstream>
-#include <thread>
 
 #include "examples/digits_data.h"
-#include "examples/digits_progress.h"
+#include "examples/shared/checkpoint.h"
+#include "examples/shared/progress.h"
+#include "examples/shared/records.h"
+#include "examples/shared/run_options.h"
+#include "examples/shared/sampling.h"
 
 namespace {
 
@@ -27,13 +28,8 @@ struct Settings {
   double learning_rate = 0.02;
   double warmup_epochs = 1;
   std::int64_t steps = 0;
-  std::uint64_t seed = 1;
-  std::string precision = "float32";
   std::string data = digits::default_data_file();
-  std::string checkpoint;
-  bool resume = false;
-  std::string loss_log;
-  bool parameters_digest = false;
+  examples::RunOptions run;
 };
 
 struct NetworkImpl : torch::nn::Module {
@@ -75,81 +71,27 @@ double learning_rate_at(const Settings& settings, double epochs_done) {
   return settings.learning_rate * (1.0 + (hvd::size() - 1) * warm);
 }
 
-// Renamed when complete: a run that is cut never leaves half a checkpoint.
-void save_checkpoint(const std::string& file, const Network& network, const torch::optim::SGD& sgd,
-                     int epochs_done) {
-  torch::serialize::OutputArchive archive;
-  torch::serialize::OutputArchive model;
-  torch::serialize::OutputArchive optimizer;
-  network->save(model);
-  sgd.save(optimizer);
-  archive.write("model", model);
-  archive.write("optimizer", optimizer);
-  archive.write("epochs_done", torch::tensor(std::int64_t{epochs_done}));
-  const std::string unfinished = file + ".unfinished";
-  archive.save_to(unfinished);
-  std::filesystem::rename(unfinished, file);
-}
-
-// Rank 0 reads, everybody gets its bytes: only rank 0 needs the file.
-int load_checkpoint(const std::string& file, Network& network, torch::optim::SGD& sgd) {
-  std::string bytes;
-  if (hvd::rank() == 0) {
-    std::ifstream in(file, std::ios::binary);
-    bytes.assign(std::istreambuf_iterator<char>(in), {});
-  }
-  auto length = torch::tensor(static_cast<std::int64_t>(bytes.size()));
-  hvd::broadcast_(length, 0);
-  if (length.item<std::int64_t>() == 0)
-    throw std::runtime_error("--resume: cannot read a checkpoint from '" + file + "'");
-  bytes.resize(static_cast<std::size_t>(length.item<std::int64_t>()));
-  hvd::broadcast_(torch::from_blob(bytes.data(), {length.item<std::int64_t>()}, torch::kUInt8), 0);
-
-  torch::serialize::InputArchive archive;
-  torch::serialize::InputArchive model;
-  torch::serialize::InputArchive optimizer;
-  std::istringstream in(bytes);
-  archive.load_from(in);
-  archive.read("model", model);
-  archive.read("optimizer", optimizer);
-  network->load(model);
-  sgd.load(optimizer);
-  torch::Tensor epochs_done;
-  archive.read("epochs_done", epochs_done);
-  return static_cast<int>(epochs_done.item<std::int64_t>());
-}
-
 double test_accuracy(Network& network, const TensorSet& test) {
   const torch::NoGradGuard no_grad;
-  const auto mine = digits::part_of(test.labels.size(0), hvd::rank(), hvd::size());
+  const auto mine = examples::part_of(test.labels.size(0), hvd::rank(), hvd::size());
   const auto images = test.images.slice(0, mine.begin, mine.end);
   const auto right = network->forward(images).argmax(1).eq(test.labels.slice(0, mine.begin, mine.end)).sum();
   return hvd::allreduce(right.to(torch::kDouble), {.op = hvd::Sum}).item<double>() /
          static_cast<double>(test.labels.size(0));
 }
 
-// A number that differs if any bit of any parameter does.
-std::uint64_t digest(const Network& network) {
-  std::uint64_t hash = 14695981039346656037U;
-  for (const auto& parameter : network->parameters()) {
-    const auto values = parameter.detach().contiguous();
-    const auto* bytes = static_cast<const unsigned char*>(values.const_data_ptr());
-    for (std::size_t i = 0; i < values.nbytes(); ++i) hash = (hash ^ bytes[i]) * 1099511628211U;
-  }
-  return hash;
-}
-
 void train(const Settings& settings) {
-  const auto dtype = settings.precision == "float64" ? torch::kFloat64 : torch::kFloat32;
+  const auto dtype = settings.run.dtype();
   const auto data = digits::load(settings.data);
   const TensorSet train_set = to_tensors(data.train, dtype);
 
-  torch::manual_seed(settings.seed);
+  torch::manual_seed(settings.run.seed);
   Network network;
   network->to(dtype);
   torch::optim::SGD sgd(network->parameters(),
                         torch::optim::SGDOptions(settings.learning_rate).momentum(0.9));
-  const int first_epoch = settings.resume ? load_checkpoint(settings.checkpoint, network, sgd) : 0;
+  const auto first_epoch =
+      settings.run.resume ? examples::load_checkpoint(settings.run.checkpoint, *network, sgd) : 0;
 
   hvd::broadcast_parameters(*network);
   hvd::DistributedOptimizer optimizer(sgd, network->named_parameters());
@@ -162,25 +104,22 @@ void train(const Settings& settings) {
                              std::to_string(data.train.count()) +
                              " training images: use a smaller --batch-size");
   }
-  digits::Progress progress(hvd::rank() == 0, settings.epochs);
-  std::ofstream loss_log;
-  if (hvd::rank() == 0 && !settings.loss_log.empty()) {
-    loss_log.open(settings.loss_log);
-    if (!loss_log) throw std::runtime_error("cannot write --loss-log " + settings.loss_log);
-    loss_log.precision(17);
-  }
+  examples::Progress progress(hvd::rank() == 0, "samples");
+  examples::LossLog loss_log(settings.run.loss_log);
 
   std::int64_t steps = 0;
   const auto is_enough = [&] { return settings.steps > 0 && steps >= settings.steps; };
-  for (int epoch = first_epoch; epoch < settings.epochs && !is_enough(); ++epoch) {
+  for (auto epoch = first_epoch; epoch < settings.epochs && !is_enough(); ++epoch) {
     // Every rank draws the same order, and takes its own part of each batch.
-    const auto order = torch::tensor(digits::shuffled_indices(data.train.count(), settings.seed, epoch));
-    progress.begin_epoch(epoch + 1, batches);
+    const auto order =
+        torch::tensor(examples::shuffled_indices(data.train.count(), settings.run.seed, epoch));
+    progress.begin("epoch " + std::to_string(epoch + 1) + "/" + std::to_string(settings.epochs), batches);
     std::int64_t b = 0;
     for (; b < batches && !is_enough(); ++b, ++steps) {
-      const double epochs_done = epoch + static_cast<double>(b) / static_cast<double>(batches);
+      const double epochs_done =
+          static_cast<double>(epoch) + static_cast<double>(b) / static_cast<double>(batches);
       sgd.param_groups().front().options().set_lr(learning_rate_at(settings, epochs_done));
-      const auto part = digits::part_of(batch, hvd::rank(), hvd::size());
+      const auto part = examples::part_of(batch, hvd::rank(), hvd::size());
       const auto mine = order.slice(0, b * batch + part.begin, b * batch + part.end);
 
       optimizer.zero_grad();
@@ -195,18 +134,14 @@ void train(const Settings& settings) {
 
       const double mean_loss = hvd::allreduce(loss, {.name = "loss"}).item<double>();
       progress.step(mean_loss, batch);
-      if (loss_log.is_open()) loss_log << mean_loss << '\n';
+      loss_log.write(mean_loss);
     }
-    progress.end_epoch();
-    if (hvd::rank() == 0 && !settings.checkpoint.empty())
-      save_checkpoint(settings.checkpoint, network, sgd, b == batches ? epoch + 1 : epoch);
+    progress.end();
+    if (hvd::rank() == 0 && !settings.run.checkpoint.empty())
+      examples::save_checkpoint(settings.run.checkpoint, *network, sgd, b == batches ? epoch + 1 : epoch);
   }
 
-  if (settings.parameters_digest) {
-    std::printf("rank %d parameters %016llx\n", hvd::rank(),
-                static_cast<unsigned long long>(digest(network)));
-    std::fflush(stdout);
-  }
+  if (settings.run.parameters_digest) examples::print_parameters_digest(network->parameters());
   const double accuracy = test_accuracy(network, to_tensors(data.test, dtype));
   if (hvd::rank() == 0) {
     std::printf("test accuracy %.1f %%\n", 100 * accuracy);
@@ -232,19 +167,8 @@ void add_options(CLI::App& app, Settings& settings) {
       ->capture_default_str();
   app.add_option("--steps", settings.steps, "Stop after this many steps; 0: when the epochs are done")
       ->capture_default_str();
-  app.add_option("--seed", settings.seed, "Of the initial parameters and the order of the images")
-      ->capture_default_str();
-  app.add_option("--precision", settings.precision)
-      ->check(CLI::IsMember({"float32", "float64"}))
-      ->capture_default_str();
   app.add_option("--data", settings.data, "The digits, one a line")->capture_default_str();
-  auto* checkpoint =
-      app.add_option("--checkpoint", settings.checkpoint, "Rank 0 saves here after each epoch");
-  app.add_flag("--resume", settings.resume, "Go on from --checkpoint")->needs(checkpoint);
-  app.add_option("--loss-log", settings.loss_log,
-                 "Rank 0 writes the mean loss of each step here, 17 digits a line");
-  app.add_flag("--parameters-digest", settings.parameters_digest,
-               "Each rank prints a digest of all bits of its parameters at the end");
+  examples::add_run_options(app, settings.run, "after each epoch");
 }
 
 }  // namespace
@@ -263,11 +187,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   try {
     hvd::init();
-    // Ranks share the cores of their host.
-    if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-      const int cores = static_cast<int>(std::thread::hardware_concurrency());
-      torch::set_num_threads(std::max(1, cores / hvd::local_size()));
-    }
+    examples::share_cores();
     train(settings);
     hvd::shutdown();
   } catch (const std::exception& failure) {

@@ -2,11 +2,11 @@
 
 #include <charconv>
 #include <fstream>
-#include <numeric>
-#include <random>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include "examples/shared/sampling.h"
 
 namespace digits {
 namespace {
@@ -76,23 +76,9 @@ Split load(const std::filesystem::path& file) {
     throw std::runtime_error(file.string() + " has only " + std::to_string(all.count()) +
                              " images: it was cut off. Run ./dev build again.");
   }
-  const auto order = shuffled_indices(all.count(), kSplitSeed, 0);
+  const auto order = examples::shuffled_indices(all.count(), kSplitSeed, 0);
   const std::int64_t train = all.count() - kTestImages;
   return {select(all, order, 0, train), select(all, order, train, all.count())};
-}
-
-std::vector<std::int64_t> shuffled_indices(std::int64_t count, std::uint64_t seed, std::uint64_t epoch) {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(count));
-  std::iota(order.begin(), order.end(), 0);
-  std::seed_seq words{seed >> 32U, seed & 0xffffffffU, epoch};
-  std::mt19937_64 random(words);
-  // Not std::shuffle: standard libraries differ in what it draws.
-  for (std::size_t left = order.size(); left > 1; --left) std::swap(order[left - 1], order[random() % left]);
-  return order;
-}
-
-Range part_of(std::int64_t count, int rank, int size) {
-  return {count * rank / size, count * (rank + 1) / size};
 }
 
 }  // namespace digits

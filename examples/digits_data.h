@@ -1,4 +1,4 @@
-// The handwritten digits that the digits example learns, and who looks at which. Knows no tensors.
+// The handwritten digits that the digits example learns. Knows no tensors.
 //
 // Source: UCI "Optical Recognition of Handwritten Digits", the test set, as shipped with scikit-learn (BSD):
 // 1,797 images of 8 × 8 pixels from 0 to 16. `./dev build` unpacks it to build/data/digits.csv: 64 pixels and
@@ -32,15 +32,5 @@ std::filesystem::path default_data_file();
 // The same split on every call: the images are shuffled and the last 297 are the test set. Throws
 // std::runtime_error that says what to do if the file is missing or is something else.
 Split load(const std::filesystem::path& file);
-
-// A random order of 0 … count−1: the same on every machine for the same numbers.
-std::vector<std::int64_t> shuffled_indices(std::int64_t count, std::uint64_t seed, std::uint64_t epoch);
-
-// Cuts [0, count) into `size` consecutive parts as equal as possible; part `rank`.
-struct Range {
-  std::int64_t begin;
-  std::int64_t end;
-};
-Range part_of(std::int64_t count, int rank, int size);
 
 }  // namespace digits

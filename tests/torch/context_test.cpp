@@ -9,7 +9,6 @@
 #include <numeric>
 
 #include "bindings/torch/integer_average.h"
-#include "examples/digits_data.h"
 
 namespace hvd {
 namespace {
@@ -87,42 +86,6 @@ TEST(IntegerAverage, RoundsTowardsZeroAndKnowsLargeWorlds) {
   EXPECT_EQ(negative[0], -4);
   EXPECT_FALSE(is_integer(DataType::boolean));
   EXPECT_FALSE(is_integer(DataType::float32));
-}
-
-TEST(DigitsData, PartsCoverEverythingOnce) {
-  for (const std::int64_t count : {0, 1, 7, 64, 297}) {
-    for (int size = 1; size <= 8; ++size) {
-      std::int64_t next = 0;
-      for (int rank = 0; rank < size; ++rank) {
-        const auto part = digits::part_of(count, rank, size);
-        EXPECT_EQ(part.begin, next);
-        EXPECT_LE(std::abs((part.end - part.begin) - count / size), 1);
-        next = part.end;
-      }
-      EXPECT_EQ(next, count);
-    }
-  }
-}
-
-TEST(DigitsData, OrdersArePermutationsThatDifferByEpochAndSeed) {
-  const auto order = digits::shuffled_indices(1500, 1, 0);
-  auto sorted = order;
-  std::sort(sorted.begin(), sorted.end());
-  std::vector<std::int64_t> all(1500);
-  std::iota(all.begin(), all.end(), 0);
-  EXPECT_EQ(sorted, all);
-  EXPECT_EQ(order, digits::shuffled_indices(1500, 1, 0));
-  EXPECT_NE(order, digits::shuffled_indices(1500, 1, 1));
-  EXPECT_NE(order, digits::shuffled_indices(1500, 2, 0));
-}
-
-TEST(DigitsData, MissingFileSaysWhatToDo) {
-  try {
-    digits::load("/nowhere/digits.csv");
-    FAIL() << "no exception";
-  } catch (const std::runtime_error& error) {
-    EXPECT_NE(std::string(error.what()).find("./dev build"), std::string::npos) << error.what();
-  }
 }
 
 }  // namespace
