@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "bindings/torch/exchanges.h"
 #include "bindings/torch/gradient_hook.h"
 #include "bindings/torch/model_agreement.h"
 #include "bindings/torch/sparse_rows.h"
@@ -20,6 +21,7 @@ std::shared_ptr<GradientExchange> GradientExchange::create(std::shared_ptr<Conte
                                                            ReduceOp op) {
   std::shared_ptr<GradientExchange> exchange(new GradientExchange(std::move(context), op));
   exchange->add(std::move(parameters));
+  remember_exchange(exchange->context_.get(), exchange);
   return exchange;
 }
 
@@ -77,6 +79,17 @@ bool GradientExchange::has(const at::Tensor& parameter) const {
   return std::any_of(gradients_.begin(), gradients_.end(), [&](const Gradient& gradient) {
     return gradient.parameter.unsafeGetTensorImpl() == parameter.unsafeGetTensorImpl();
   });
+}
+
+bool GradientExchange::has_any_of(const std::unordered_set<const c10::TensorImpl*>& parameters) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(gradients_.begin(), gradients_.end(), [&](const Gradient& gradient) {
+    return parameters.contains(gradient.parameter.unsafeGetTensorImpl());
+  });
+}
+
+std::vector<std::shared_ptr<GradientExchange>> GradientExchange::exchanges_of_context() const {
+  return exchanges_of(context_.get());
 }
 
 std::size_t GradientExchange::parameter_count() const {

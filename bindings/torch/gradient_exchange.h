@@ -27,6 +27,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "bindings/torch/round_facts.h"
@@ -49,7 +50,12 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   // More parameters. Collective, not while a backward runs. Throws as create(), and has then changed nothing.
   void add(std::vector<NamedParameter> parameters);
   bool has(const at::Tensor& parameter) const;
+  bool has_any_of(const std::unordered_set<const c10::TensorImpl*>& parameters) const;
   std::size_t parameter_count() const;
+  // Including this one.
+  std::vector<std::shared_ptr<GradientExchange>> exchanges_of_context() const;
+  // From autograd: the running backward has a gradient, of this exchange or of another one (gradient_hook.h).
+  void on_gradient_coming();
   // Removes the hooks. Waits for nothing.
   void detach();
 
@@ -110,7 +116,6 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void check_hooks(const std::vector<Gradient>& gradients) const;
 
   // From autograd (gradient_hook.h).
-  void on_gradient_coming();
   void on_gradient(std::size_t index);
   void on_backward_inside_another(int graph_task, bool ended_well) noexcept;
   void on_backward_death(int graph_task) noexcept;

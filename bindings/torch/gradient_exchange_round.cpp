@@ -247,7 +247,11 @@ void GradientExchange::settle_locked(Lock& lock) {
   const at::NoGradGuard no_grad;
   while (closer_ == kNobody && phase_ != Phase::open) {
     closer_ = kCaller;
-    while (!advance(lock, Deadline::never())) {
+    try {
+      while (!advance(lock, Deadline::never())) {
+      }
+    } catch (
+        const StepDiscarded&) {  // NOLINT(bugprone-empty-catch): told already, by the backward that was to close it
     }
   }
 }

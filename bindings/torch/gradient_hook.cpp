@@ -2,12 +2,14 @@
 
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/graph_task.h>
 #include <torch/csrc/autograd/node.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
 #include <chrono>
+#include <unordered_set>
 
 #include "bindings/torch/gradient_exchange.h"
 
@@ -35,6 +37,45 @@ class GradientHook final : public autograd::PostAccumulateGradHook {
   std::unique_ptr<autograd::PostAccumulateGradHook> earlier_;
 };
 
+namespace {
+
+// Whether the running backward accumulates what this node gets: torch::autograd::grad() does not.
+bool is_accumulated(const autograd::Node* node) {
+  const auto* const wanted = autograd::get_current_graph_task_exec_info();
+  if (wanted == nullptr || wanted->empty()) return true;
+  const auto found = wanted->find(const_cast<autograd::Node*>(node));
+  return found != wanted->end() && found->second.needed_;
+}
+
+// The tensors into whose gradient the running backward accumulates, unless it fails before.
+std::unordered_set<const c10::TensorImpl*> leaves_of_backward() {
+  std::unordered_set<const c10::TensorImpl*> leaves;
+  const auto* const nodes = autograd::get_current_graph_task_nodes_in_graph();
+  if (nodes == nullptr) return leaves;
+  for (const autograd::Node* node : *nodes) {
+    const auto* const leaf = dynamic_cast<const autograd::AccumulateGrad*>(node);
+    if (leaf != nullptr && is_accumulated(leaf)) leaves.insert(leaf->variable.unsafeGetTensorImpl());
+  }
+  return leaves;
+}
+
+// All exchanges whose parameters this backward reaches take note of it with the first gradient of any of them: should it throw before it comes
+// to the second one's, the other ranks wait for both.
+void announce_backward(const GradientExchange& exchange) {
+  thread_local int announced = -1;
+  const int graph_task = current_graph_task();
+  if (graph_task == announced) return;
+  announced = graph_task;
+  const auto exchanges = exchange.exchanges_of_context();
+  if (exchanges.size() < 2) return;
+  const auto leaves = leaves_of_backward();
+  for (const auto& other : exchanges) {
+    if (other->has_any_of(leaves)) other->on_gradient_coming();
+  }
+}
+
+}  // namespace
+
 // Runs before accumulation, also where torch::autograd::grad() only wants the gradient and nothing is accumulated.
 class ArrivalHook final : public autograd::FunctionPreHook {
  public:
@@ -42,20 +83,17 @@ class ArrivalHook final : public autograd::FunctionPreHook {
 
   autograd::variable_list operator()(const autograd::variable_list& gradients) override {
     const auto exchange = exchange_.lock();
-    if (exchange && gradients[0].defined() && is_accumulation()) exchange->on_gradient_coming();
+    if (!exchange || !gradients[0].defined() || !is_accumulated(autograd::get_current_node().get())) {
+      return gradients;
+    }
+    announce_backward(*exchange);
+    exchange->on_gradient_coming();
     return gradients;
   }
 
   std::shared_ptr<GradientExchange> exchange() const { return exchange_.lock(); }
 
  private:
-  static bool is_accumulation() {
-    const auto* const wanted = autograd::get_current_graph_task_exec_info();
-    if (wanted == nullptr || wanted->empty()) return true;
-    const auto found = wanted->find(autograd::get_current_node().get());
-    return found != wanted->end() && found->second.needed_;
-  }
-
   std::weak_ptr<GradientExchange> exchange_;
 };
 
@@ -130,13 +168,13 @@ void install_gradient_hook(const at::Tensor& parameter, const std::weak_ptr<Grad
   }
   autograd::impl::set_post_acc_grad_hooks(
       parameter, std::make_unique<GradientHook>(exchange, index, std::move(earlier)));
-  autograd::impl::add_hook(parameter, std::make_unique<ArrivalHook>(exchange));
+  autograd::impl::hooks(parameter).push_back(std::make_unique<ArrivalHook>(exchange));
 }
 
 void renew_gradient_hook(const at::Tensor& parameter, const std::weak_ptr<GradientExchange>& exchange) {
   const auto& hooks = autograd::impl::hooks(parameter);
   if (std::none_of(hooks.begin(), hooks.end(), [](const auto& hook) { return is_arrival_hook(hook); })) {
-    autograd::impl::add_hook(parameter, std::make_unique<ArrivalHook>(exchange));
+    autograd::impl::hooks(parameter).push_back(std::make_unique<ArrivalHook>(exchange));
   }
 }
 

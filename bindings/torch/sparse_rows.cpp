@@ -29,7 +29,8 @@ at::Tensor unpack_rows(const at::Tensor& packed, const at::Tensor& parameter) {
   std::vector<std::int64_t> shape = parameter.sizes().vec();
   shape[0] = touched.size(0);
   const at::Tensor values = packed.narrow(1, 0, width).index_select(0, touched).view(shape);
-  return at::sparse_coo_tensor(touched.unsqueeze(0), values, parameter.sizes(), values.options())
+  return at::sparse_coo_tensor(touched.unsqueeze(0), values, parameter.sizes(),
+                               values.options().layout(c10::kSparse))
       ._coalesced_(true);
 }
 

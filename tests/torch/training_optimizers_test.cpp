@@ -41,15 +41,14 @@ TEST_P(Optimizers, ThatRanksMeetInAnotherOrder) {
       two.zero_grad();
       side.backward([&](int rank) {
         const auto hidden = model.hidden(side.part(inputs_of(step), rank)).detach();
-        const int kind = (rank + step) % 4;
+        const int kind = (rank + step) % 3;
         auto weight_only = [&](torch::nn::Linear& layer, bool with_bias) {
           return torch::linear(hidden, layer->weight,
                                with_bias ? layer->bias : torch::zeros_like(layer->bias));
         };
         if (kind == 0) return (weight_only(model.left, false) * weight_only(model.right, true)).mean();
         if (kind == 1) return (weight_only(model.right, false) * weight_only(model.left, true)).mean();
-        if (kind == 2) return weight_only(model.left, true).square().mean();
-        return weight_only(model.right, true).square().mean();
+        return weight_only(model.left, true).square().mean();
       });
       one.step();
       two.step();
@@ -94,6 +93,39 @@ TEST_P(Optimizers, OfAGan) {
         side.backward(
             [&](int rank) { return judged(gan.generator->forward(side.part(inputs_of(step), rank)), 1); });
         of_generator.step();
+      }
+    });
+  }
+}
+
+// Backward throws when it has come to the parameters of one optimizer and not yet to those of the other.
+TEST_P(Optimizers, DropAStepTogether) {
+  for (const bool clears : {true, false}) {
+    expect_same_training<Towers>(GetParam(), [&](Towers& model, const Side& side) {
+      Trainer upper(side, sgd_of(model.left->parameters()), model.named_parameters());
+      Trainer lower(side, adam_of(model.below->parameters()), model.named_parameters());
+      for (int step = 0; step < kSteps; ++step) {
+        const bool is_broken = step == 2 && side.size() > 1;
+        if (is_broken && side.is_alone()) continue;
+        upper.zero_grad();
+        lower.zero_grad();
+        const auto backward = [&] {
+          side.backward([&](int rank) {
+            const auto hidden =
+                Fragile::apply(model.hidden(side.part(inputs_of(step), rank)), is_broken && rank == 1);
+            return torch::mse_loss(model.left(hidden), side.part(targets_of(step), rank));
+          });
+        };
+        if (!is_broken) {
+          backward();
+        } else if (side.rank() == 1) {
+          EXPECT_THROW(backward(), std::runtime_error);
+        } else {
+          EXPECT_THROW(backward(), StepDiscarded);
+        }
+        if (is_broken && clears) continue;
+        lower.step();
+        upper.step();
       }
     });
   }

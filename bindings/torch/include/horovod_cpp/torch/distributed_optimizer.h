@@ -23,6 +23,8 @@
 // - A gradient may come in several pieces within one backward (re-entrant checkpointing: a backward that calls backward()). An outermost
 //   backward counts as one. Several threads may run backward at once: each counts, and p.grad is there when the last has returned.
 // - While backward runs, p.grad is undefined. torch::autograd::grad() is left alone.
+// - Several optimizers may share a backward, and ranks may reach their parameters in different orders. One whose parameters a rank's backward
+//   does not reach at all takes part at its step(). So two ranks must not each reach only what the other does not: that stalls.
 // - step() without a backward since the last step() takes part with zeros, so a rank without data may skip its backward. Never call it
 //   while a backward runs.
 // - If a backward throws, every rank drops the step: the other ranks' backward() throws StepDiscarded, and step() does nothing, once,
