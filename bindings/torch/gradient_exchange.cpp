@@ -109,12 +109,34 @@ std::string GradientExchange::name_of_operation(const std::string& what) const {
 
 // --- from autograd ---
 
-void GradientExchange::on_gradient_coming() {
+void GradientExchange::on_backward_reaching() {
   if (context_->size() == 1) return;
   Lock lock(mutex_);
   if (is_detached_) return;
   settle_locked(lock);
   watch_this_backward();
+}
+
+// Autograd locks the accumulation but not the hook after it: without this, another thread would accumulate into what was just taken.
+void GradientExchange::on_gradient_coming(std::size_t index) {
+  if (context_->size() == 1) return;
+  Lock lock(mutex_);
+  if (is_detached_) return;
+  settle_locked(lock);
+  watch_this_backward();
+  const auto thread = std::this_thread::get_id();
+  // One that never came: somebody's hook has thrown it away.
+  end_arrivals([&](const Arrival& arrival) { return arrival.thread == thread; });
+  arrival_ended_.wait(lock, [&] {
+    return std::none_of(arrivals_.begin(), arrivals_.end(),
+                        [&](const Arrival& arrival) { return arrival.index == index; });
+  });
+  arrivals_.push_back({thread, current_graph_task(), index});
+}
+
+template <class IsOver>
+void GradientExchange::end_arrivals(IsOver&& is_over) {
+  if (std::erase_if(arrivals_, is_over) > 0) arrival_ended_.notify_all();
 }
 
 void GradientExchange::on_gradient(std::size_t index) {
@@ -148,6 +170,7 @@ void GradientExchange::on_gradient(std::size_t index) {
   // Autograd takes over an incoming gradient without looking who else holds its storage: a view of what backward still reads, or of
   // another parameter's gradient. Here `piece` holds it, and usually autograd's own reference that is about to go.
   take(gradient, piece, is_dense && piece.storage().use_count() > 2);
+  end_arrivals([](const Arrival& arrival) { return arrival.thread == std::this_thread::get_id(); });
 }
 
 bool GradientExchange::is_open(int graph_task) const {
@@ -171,6 +194,7 @@ void GradientExchange::on_backward_inside_another(int graph_task, bool ended_wel
                                     [&](const OpenBackward& open) { return open.graph_task == graph_task; });
     if (inner == open_backwards_.end()) return;
     const bool has_failed = inner->has_failed || !ended_well;
+    end_arrivals([&](const Arrival& arrival) { return arrival.graph_task == graph_task; });
     watch_this_backward();
     for (OpenBackward& open : open_backwards_) {
       if (open.graph_task == current_graph_task() && has_failed) open.has_failed = true;
@@ -188,6 +212,7 @@ void GradientExchange::on_backward_death(int graph_task) noexcept {
   try {
     const std::lock_guard lock(mutex_);
     const at::NoGradGuard no_grad;
+    end_arrivals([&](const Arrival& arrival) { return arrival.graph_task == graph_task; });
     if (closer_ == graph_task) {
       // What threw was a final callback of somebody else. This rank has promised its part of the round; the next call ends it.
       if (phase_ == Phase::open) send_facts();
@@ -210,6 +235,7 @@ bool GradientExchange::advance_close(int graph_task, std::chrono::milliseconds p
   Lock lock(mutex_);
   const at::NoGradGuard no_grad;
   const auto is_this = [&](const OpenBackward& open) { return open.graph_task == graph_task; };
+  end_arrivals([&](const Arrival& arrival) { return arrival.graph_task == graph_task; });
   try {
     if (closer_ == kNobody) settle_locked(lock);
     if (closer_ != graph_task && closer_ != kNobody) {

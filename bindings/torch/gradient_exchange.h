@@ -27,6 +27,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <unordered_set>
 #include <vector>
 
@@ -54,8 +55,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   std::size_t parameter_count() const;
   // Including this one.
   std::vector<std::shared_ptr<GradientExchange>> exchanges_of_context() const;
-  // From autograd: the running backward has a gradient, of this exchange or of another one (gradient_hook.h).
-  void on_gradient_coming();
+  // From autograd: the running backward reaches these parameters (gradient_hook.h).
+  void on_backward_reaching();
   // Removes the hooks. Waits for nothing.
   void detach();
 
@@ -108,6 +109,12 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
     Status status;
     int failed_backwards = 0;
   };
+  // A gradient between the call before its accumulation and the call after it.
+  struct Arrival {
+    std::thread::id thread;
+    int graph_task;
+    std::size_t index;
+  };
   enum class Phase : std::uint8_t { open, facts_sent, all_sent };
 
   GradientExchange(std::shared_ptr<Context> context, ReduceOp op);
@@ -116,6 +123,7 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void check_hooks(const std::vector<Gradient>& gradients) const;
 
   // From autograd (gradient_hook.h).
+  void on_gradient_coming(std::size_t index);
   void on_gradient(std::size_t index);
   void on_backward_inside_another(int graph_task, bool ended_well) noexcept;
   void on_backward_death(int graph_task) noexcept;
@@ -126,6 +134,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   // All below: mutex_ is held.
   bool is_open(int graph_task) const;
   void watch_this_backward();
+  template <class IsOver>
+  void end_arrivals(IsOver&& is_over);
   void keep_gradients();
   void give_gradients_back();
   void settle_locked(Lock& lock);
@@ -169,6 +179,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
 
   mutable std::mutex mutex_;
   std::condition_variable round_ended_;
+  std::condition_variable arrival_ended_;
+  std::vector<Arrival> arrivals_;  // one a thread at most
   std::vector<Gradient> gradients_;
   bool gradients_are_kept_ = false;
   RoundFacts facts_;

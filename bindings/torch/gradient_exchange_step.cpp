@@ -27,7 +27,9 @@ void GradientExchange::begin_step() {
   step_is_dropped_ = false;
   rounds_at_step_ = rounds_;
   if (context_->size() == 1) return;
-  for (const Gradient& gradient : gradients_) renew_gradient_hook(gradient.parameter, weak_from_this());
+  for (std::size_t i = 0; i < gradients_.size(); ++i) {
+    renew_gradient_hook(gradients_[i].parameter, weak_from_this(), i);
+  }
 }
 
 void GradientExchange::start_afresh() {

@@ -70,7 +70,7 @@ void announce_backward(const GradientExchange& exchange) {
   if (exchanges.size() < 2) return;
   const auto leaves = leaves_of_backward();
   for (const auto& other : exchanges) {
-    if (other->has_any_of(leaves)) other->on_gradient_coming();
+    if (other->has_any_of(leaves)) other->on_backward_reaching();
   }
 }
 
@@ -79,7 +79,8 @@ void announce_backward(const GradientExchange& exchange) {
 // Runs before accumulation, also where torch::autograd::grad() only wants the gradient and nothing is accumulated.
 class ArrivalHook final : public autograd::FunctionPreHook {
  public:
-  explicit ArrivalHook(std::weak_ptr<GradientExchange> exchange) : exchange_(std::move(exchange)) {}
+  ArrivalHook(std::weak_ptr<GradientExchange> exchange, std::size_t index)
+      : exchange_(std::move(exchange)), index_(index) {}
 
   autograd::variable_list operator()(const autograd::variable_list& gradients) override {
     const auto exchange = exchange_.lock();
@@ -87,7 +88,7 @@ class ArrivalHook final : public autograd::FunctionPreHook {
       return gradients;
     }
     announce_backward(*exchange);
-    exchange->on_gradient_coming();
+    exchange->on_gradient_coming(index_);
     return gradients;
   }
 
@@ -95,6 +96,7 @@ class ArrivalHook final : public autograd::FunctionPreHook {
 
  private:
   std::weak_ptr<GradientExchange> exchange_;
+  std::size_t index_;
 };
 
 // Held by autograd's list of final callbacks: it either runs, or is destroyed with the backward that threw. Autograd destroys that list when
@@ -168,13 +170,14 @@ void install_gradient_hook(const at::Tensor& parameter, const std::weak_ptr<Grad
   }
   autograd::impl::set_post_acc_grad_hooks(
       parameter, std::make_unique<GradientHook>(exchange, index, std::move(earlier)));
-  autograd::impl::hooks(parameter).push_back(std::make_unique<ArrivalHook>(exchange));
+  autograd::impl::hooks(parameter).push_back(std::make_unique<ArrivalHook>(exchange, index));
 }
 
-void renew_gradient_hook(const at::Tensor& parameter, const std::weak_ptr<GradientExchange>& exchange) {
+void renew_gradient_hook(const at::Tensor& parameter, const std::weak_ptr<GradientExchange>& exchange,
+                         std::size_t index) {
   const auto& hooks = autograd::impl::hooks(parameter);
   if (std::none_of(hooks.begin(), hooks.end(), [](const auto& hook) { return is_arrival_hook(hook); })) {
-    autograd::impl::hooks(parameter).push_back(std::make_unique<ArrivalHook>(exchange));
+    autograd::impl::hooks(parameter).push_back(std::make_unique<ArrivalHook>(exchange, index));
   }
 }
 

@@ -10,12 +10,13 @@ namespace hvd {
 class GradientExchange;
 
 // From now on, when backward has a gradient for the parameter,
-// - exchange->on_gradient_coming() runs before it is accumulated into p.grad. Not for torch::autograd::grad().
+// - exchange->on_gradient_coming(index) runs before it is accumulated into p.grad. Not for torch::autograd::grad().
 // - exchange->on_gradient(index) runs when it has been, after the hook that was there before: autograd has one slot a parameter.
 void install_gradient_hook(const at::Tensor& parameter, const std::weak_ptr<GradientExchange>& exchange,
                            std::size_t index);
 // Puts the first of them back if it is gone: register_hook() in C++ throws away what it did not install.
-void renew_gradient_hook(const at::Tensor& parameter, const std::weak_ptr<GradientExchange>& exchange);
+void renew_gradient_hook(const at::Tensor& parameter, const std::weak_ptr<GradientExchange>& exchange,
+                         std::size_t index);
 // Whether the slot holds a hook of a DistributedOptimizer that is still alive.
 bool has_gradient_hook(const at::Tensor& parameter);
 // Puts the earlier hook back, if the slot still holds that of `exchange`.
