@@ -12,7 +12,8 @@
 // the others do likewise when they read it, so that everything ends everywhere. All ranks then drop the step.
 //
 // Threading: every method may be called from any thread. Backwards may run on several threads at once; each has a round of its own, one
-// after the other, and p.grad is back when the last has ended. Nothing waits for a rank with mutex_ held but settle_locked().
+// after the other, and p.grad is back when the last has ended. The mutex is free while somebody waits for ranks (but in add()). A hook waits for
+// ranks only if an earlier backward of this rank threw; otherwise at most for another thread that accumulates into the same parameter.
 // Several exchanges may end with the same backward, in another order on another rank, or not at all there: a close is done in steps, and
 // no step waits for what another exchange does later (advance_close).
 // Ownership: hooks refer weakly to the exchange, a running backward strongly; the parameters are kept alive.
