@@ -1,64 +1,100 @@
+// What a GradientExchange is made of, and what autograd tells it.
 #include "bindings/torch/gradient_exchange.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
-#include "bindings/torch/device_order.h"
+#include "bindings/torch/exchanges.h"
 #include "bindings/torch/gradient_hook.h"
 #include "bindings/torch/model_agreement.h"
+#include "bindings/torch/sparse_rows.h"
 #include "bindings/torch/tensor_facts.h"
 #include "horovod_cpp/base/log.h"
 #include "horovod_cpp/base/text.h"
-#include "horovod_cpp/torch/collectives.h"
 #include "horovod_cpp/torch/errors.h"
 
 namespace hvd {
+
 std::shared_ptr<GradientExchange> GradientExchange::create(std::shared_ptr<Context> context,
                                                            std::vector<NamedParameter> parameters,
                                                            ReduceOp op) {
-  std::shared_ptr<GradientExchange> exchange(
-      new GradientExchange(std::move(context), std::move(parameters), op));
-  exchange->check_agreement();
-  exchange->install_hooks();
+  std::shared_ptr<GradientExchange> exchange(new GradientExchange(std::move(context), op));
+  exchange->add(std::move(parameters));
+  remember_exchange(exchange->context_.get(), exchange);
   return exchange;
 }
 
-GradientExchange::GradientExchange(std::shared_ptr<Context> context, std::vector<NamedParameter> parameters,
-                                   ReduceOp op)
-    : context_(std::move(context)),
-      op_(op),
-      number_(context_->take_optimizer_number()),
-      facts_(parameters.size()) {
-  gradients_.reserve(parameters.size());
+GradientExchange::GradientExchange(std::shared_ptr<Context> context, ReduceOp op)
+    : context_(std::move(context)), op_(op), number_(context_->take_optimizer_number()), facts_(0) {}
+
+std::vector<GradientExchange::Gradient> GradientExchange::gradients_of(
+    std::vector<NamedParameter> parameters) {
+  std::vector<Gradient> gradients;
+  gradients.reserve(parameters.size());
   for (NamedParameter& parameter : parameters) {
     Gradient gradient;
     gradient.name = std::move(parameter.name);
     gradient.parameter = std::move(parameter.tensor);
-    gradients_.push_back(std::move(gradient));
+    gradients.push_back(std::move(gradient));
+  }
+  return gradients;
+}
+
+void GradientExchange::add(std::vector<NamedParameter> parameters) {
+  Lock lock(mutex_);
+  settle_locked(lock);
+  std::vector<Gradient> added = gradients_of(std::move(parameters));
+  check_agreement(added);
+  check_hooks(added);
+  const std::size_t before = gradients_.size();
+  std::move(added.begin(), added.end(), std::back_inserter(gradients_));
+  facts_ = RoundFacts(gradients_.size());
+  facts_id_ = {};
+  for (std::size_t i = before; i < gradients_.size(); ++i) {
+    install_gradient_hook(gradients_[i].parameter, weak_from_this(), i);
   }
 }
 
-void GradientExchange::check_agreement() const {
+void GradientExchange::check_agreement(const std::vector<Gradient>& gradients) const {
   if (context_->size() == 1) return;
   std::vector<std::string> lines{text("op ", name_of(op_))};
-  for (const Gradient& gradient : gradients_) {
+  for (const Gradient& gradient : gradients) {
     lines.push_back(text(gradient.name, ' ', c10::toString(gradient.parameter.scalar_type()), ' ',
                          name_of(shape_of(gradient.parameter))));
   }
   check_same_model(lines, name_of_operation("agreement"), context_);
 }
 
-void GradientExchange::install_hooks() {
-  for (const Gradient& gradient : gradients_) {
+void GradientExchange::check_hooks(const std::vector<Gradient>& gradients) const {
+  for (const Gradient& gradient : gradients) {
     if (!has_gradient_hook(gradient.parameter)) continue;
     throw std::invalid_argument(text("rank ", context_->rank(), ": parameter '", gradient.name,
                                      "' already belongs to a DistributedOptimizer: destroy that one first"));
   }
-  for (std::size_t i = 0; i < gradients_.size(); ++i) {
-    install_gradient_hook(gradients_[i].parameter, weak_from_this(), i);
-  }
+}
+
+bool GradientExchange::has(const at::Tensor& parameter) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(gradients_.begin(), gradients_.end(), [&](const Gradient& gradient) {
+    return gradient.parameter.unsafeGetTensorImpl() == parameter.unsafeGetTensorImpl();
+  });
+}
+
+bool GradientExchange::has_any_of(const std::unordered_set<const c10::TensorImpl*>& parameters) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(gradients_.begin(), gradients_.end(), [&](const Gradient& gradient) {
+    return parameters.contains(gradient.parameter.unsafeGetTensorImpl());
+  });
+}
+
+std::vector<std::shared_ptr<GradientExchange>> GradientExchange::exchanges_of_context() const {
+  return exchanges_of(context_.get());
+}
+
+std::size_t GradientExchange::parameter_count() const {
+  const std::lock_guard lock(mutex_);
+  return gradients_.size();
 }
 
 void GradientExchange::detach() {
@@ -73,65 +109,121 @@ std::string GradientExchange::name_of_operation(const std::string& what) const {
 
 // --- from autograd ---
 
+void GradientExchange::on_backward_reaching() {
+  if (context_->size() == 1) return;
+  Lock lock(mutex_);
+  if (is_detached_) return;
+  settle_locked(lock);
+  watch_this_backward();
+}
+
+// Autograd locks the accumulation but not the hook after it: without this, another thread would accumulate into what was just taken.
+void GradientExchange::on_gradient_coming(std::size_t index) {
+  if (context_->size() == 1) return;
+  Lock lock(mutex_);
+  if (is_detached_) return;
+  settle_locked(lock);
+  watch_this_backward();
+  const auto thread = std::this_thread::get_id();
+  // One that never came: somebody's hook has thrown it away.
+  end_arrivals([&](const Arrival& arrival) { return arrival.thread == thread; });
+  arrival_ended_.wait(lock, [&] {
+    return std::none_of(arrivals_.begin(), arrivals_.end(),
+                        [&](const Arrival& arrival) { return arrival.index == index; });
+  });
+  arrivals_.push_back({thread, current_graph_task(), index});
+}
+
+template <class IsOver>
+void GradientExchange::end_arrivals(IsOver&& is_over) {
+  if (std::erase_if(arrivals_, is_over) > 0) arrival_ended_.notify_all();
+}
+
 void GradientExchange::on_gradient(std::size_t index) {
   if (context_->size() == 1) return;
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (is_detached_) return;
   const at::NoGradGuard no_grad;
-  settle_locked();
   Gradient& gradient = gradients_[index];
   const auto refuse = [&](const char* what) {
     throw std::invalid_argument(
         text("rank ", context_->rank(), ", gradient of '", gradient.name, "': ", what));
   };
-  if (has_sums_ && open_backwards_.empty()) {
-    refuse(
-        "op Sum, and a second backward before zero_grad() would sum the sums: call zero_grad() of the "
-        "DistributedOptimizer "
-        "before each backward, or use Average");
-  }
+  settle_locked(lock);
   watch_this_backward();
-  if (gradient.work.is_valid()) {
+  // Without announcement it has been added to what keep_gradients() has kept by now.
+  const bool is_merged = !gradient.parameter.grad().defined();
+  at::Tensor piece;
+  std::swap(piece, is_merged ? gradient.kept : gradient.parameter.mutable_grad());
+  if (is_merged && gradient.is_reduced) {
     refuse(
-        "it arrived twice in one backward (re-entrant checkpointing, or two threads): this is not supported "
-        "yet");
+        "it was added to an average already, because register_hook() in C++ has thrown away what was there: "
+        "call it before the "
+        "DistributedOptimizer is constructed, or zero_grad() of the DistributedOptimizer before each "
+        "backward");
   }
-  const at::Tensor& value = gradient.parameter.grad();
-  if (value.layout() != c10::kStrided) {
-    refuse("it is sparse, and only dense gradients can be averaged: use an embedding with sparse = false");
+  if (piece.layout() == c10::kSparse && !is_sparse_rows(piece)) piece = piece.to_dense();
+  const bool is_dense = piece.layout() == c10::kStrided;
+  if (!is_dense && piece.layout() != c10::kSparse) {
+    refuse("its layout is neither dense nor sparse (COO), and no other can be reduced");
   }
-  gradient.is_produced = true;
   // Autograd takes over an incoming gradient without looking who else holds its storage: a view of what backward still reads, or of
-  // another parameter's gradient. Here p.grad holds it, and usually autograd's own reference that is about to go.
-  gradient.is_shared = value.storage().use_count() > 2;
-  const at::Tensor memory = value.detach();
-  const bool is_copy = gradient.is_shared || !is_plain_memory(memory);
-  submit(gradient, is_copy ? contiguous_copy(memory) : memory, is_copy);
+  // another parameter's gradient. Here `piece` holds it, and usually autograd's own reference that is about to go.
+  take(gradient, piece, is_dense && piece.storage().use_count() > 2);
+  end_arrivals([](const Arrival& arrival) { return arrival.thread == std::this_thread::get_id(); });
+}
+
+bool GradientExchange::is_open(int graph_task) const {
+  return std::any_of(open_backwards_.begin(), open_backwards_.end(),
+                     [graph_task](const OpenBackward& open) { return open.graph_task == graph_task; });
 }
 
 void GradientExchange::watch_this_backward() {
   const int graph_task = current_graph_task();
-  if (std::find(open_backwards_.begin(), open_backwards_.end(), graph_task) != open_backwards_.end()) return;
+  if (is_open(graph_task)) return;
   call_at_end_of_backward(shared_from_this(), graph_task);
-  open_backwards_.push_back(graph_task);
+  open_backwards_.push_back({graph_task, false});
+  keep_gradients();
 }
 
-void GradientExchange::on_backward_end(int graph_task) {
-  const std::lock_guard lock(mutex_);
-  const at::NoGradGuard no_grad;
-  std::erase(open_backwards_, graph_task);
-  if (!open_backwards_.empty()) return;
-  if (a_backward_died_) return close_failed_round();
-  close_round();
+void GradientExchange::on_backward_inside_another(int graph_task, bool ended_well) noexcept {
+  bool is_handed_over = false;
+  try {
+    const std::lock_guard lock(mutex_);
+    const auto inner = std::find_if(open_backwards_.begin(), open_backwards_.end(),
+                                    [&](const OpenBackward& open) { return open.graph_task == graph_task; });
+    if (inner == open_backwards_.end()) return;
+    const bool has_failed = inner->has_failed || !ended_well;
+    end_arrivals([&](const Arrival& arrival) { return arrival.graph_task == graph_task; });
+    watch_this_backward();
+    for (OpenBackward& open : open_backwards_) {
+      if (open.graph_task == current_graph_task() && has_failed) open.has_failed = true;
+    }
+    std::erase_if(open_backwards_, [&](const OpenBackward& open) { return open.graph_task == graph_task; });
+    is_handed_over = true;
+  } catch (const std::exception& error) {
+    Log(LogLevel::error, context_->rank())
+        .error(text("a backward inside another one could not be followed: ", error.what()));
+  }
+  if (!is_handed_over) on_backward_death(graph_task);
 }
 
 void GradientExchange::on_backward_death(int graph_task) noexcept {
   try {
     const std::lock_guard lock(mutex_);
-    if (std::erase(open_backwards_, graph_task) == 0) return;
     const at::NoGradGuard no_grad;
-    a_backward_died_ = true;
-    if (open_backwards_.empty()) close_failed_round();
+    end_arrivals([&](const Arrival& arrival) { return arrival.graph_task == graph_task; });
+    if (closer_ == graph_task) {
+      // What threw was a final callback of somebody else. This rank has promised its part of the round; the next call ends it.
+      if (phase_ == Phase::open) send_facts();
+      closer_ = kNobody;
+      round_ended_.notify_all();
+      return;
+    }
+    const auto is_this = [&](const OpenBackward& open) { return open.graph_task == graph_task; };
+    if (std::erase_if(open_backwards_, is_this) == 0) return;
+    if (closer_ == kNobody && phase_ == Phase::open) return close_failed_round();
+    ++deaths_to_close_;
   } catch (const std::exception& error) {
     // Another exception is on its way; the next call finds the round unsettled.
     Log(LogLevel::error, context_->rank())
@@ -139,182 +231,33 @@ void GradientExchange::on_backward_death(int graph_task) noexcept {
   }
 }
 
-// --- a round ---
-
-Work GradientExchange::start(Declaration declaration, TensorId& id, const at::Tensor& memory) {
-  const auto failed = [](const Status& status) { return Work::finished(status); };
-  Session& session = context_->session();
-  const auto ready = point_in_current_stream(memory.device());
-  if (!ready.is_ok()) return failed(ready.status());
-  if (id.index < 0) {
-    declaration.shape = shape_of(memory);
-    const auto declared = session.declare(declaration);
-    if (!declared.is_ok()) return failed(declared.status());
-    id = declared.value();
-  }
-  Submission submission;
-  submission.id = id;
-  submission.input = memory.const_data_ptr();
-  submission.output = memory.mutable_data_ptr();
-  submission.ready = ready.value();
-  submission.keep_alive = std::make_shared<at::Tensor>(memory);
-  return session.submit(std::move(submission));
-}
-
-// What fails here is told at the close, when the others are told too.
-void GradientExchange::submit(Gradient& gradient, const at::Tensor& memory, bool is_copy) {
-  gradient.memory = memory;
-  gradient.is_copy = is_copy;
-  const auto dtype = data_type_of(memory.scalar_type());
-  const auto device = device_id_of(memory.device());
-  if (!dtype.is_ok() || !device.is_ok()) {
-    gradient.work = Work::finished(dtype.is_ok() ? device.status() : dtype.status());
-    return;
-  }
-  if (gradient.declared_dtype != dtype.value()) gradient.id = {};
-  gradient.declared_dtype = dtype.value();
-  Declaration declaration;
-  declaration.name = name_of_operation("gradient " + gradient.name);
-  declaration.dtype = dtype.value();
-  declaration.device = device.value();
-  declaration.op = op_;
-  gradient.work = start(std::move(declaration), gradient.id, memory);
-}
-
-void GradientExchange::submit_stand_in(Gradient& gradient) {
-  const at::Tensor& value = gradient.parameter.grad();
-  submit(gradient,
-         value.defined() && value.layout() == c10::kStrided
-             ? contiguous_copy(value.detach())
-             : at::zeros(gradient.parameter.sizes(), gradient.parameter.options()),
-         true);
-}
-
-void GradientExchange::submit_facts(bool backward_failed) {
-  std::vector<bool> produced;
-  for (const Gradient& gradient : gradients_) produced.push_back(gradient.is_produced);
-  facts_.write(produced, backward_failed, rounds_ - rounds_at_step_);
-  Declaration declaration;
-  declaration.name = name_of_operation("used gradients");
-  declaration.op = ReduceOp::sum;
-  facts_work_ = start(std::move(declaration), facts_id_, facts_.tensor());
-}
-
-template <class Submit>
-void GradientExchange::submit_or_end_session(Submit&& submit) {
+bool GradientExchange::advance_close(int graph_task, std::chrono::milliseconds patience) {
+  Lock lock(mutex_);
+  const at::NoGradGuard no_grad;
+  const auto is_this = [&](const OpenBackward& open) { return open.graph_task == graph_task; };
+  end_arrivals([&](const Arrival& arrival) { return arrival.graph_task == graph_task; });
   try {
-    submit();
-  } catch (const std::exception& error) {
-    // The other ranks wait for what could not be submitted.
-    context_->session().abort(
-        Status::aborted(text("rank ", context_->rank(),
-                             ": gradients could not be submitted at the end of backward: ", error.what())));
-    end_round();
+    if (closer_ == kNobody) settle_locked(lock);
+    if (closer_ != graph_task && closer_ != kNobody) {
+      round_ended_.wait_for(lock, patience);
+      return false;
+    }
+    const auto open = std::find_if(open_backwards_.begin(), open_backwards_.end(), is_this);
+    if (open != open_backwards_.end()) {
+      const bool has_failed = open->has_failed;
+      open_backwards_.erase(open);
+      if (has_failed) {
+        close_failed_round();
+        return true;
+      }
+      closer_ = graph_task;
+    }
+    return advance(lock, Deadline::after(patience));
+  } catch (...) {
+    std::erase_if(open_backwards_, is_this);
+    if (open_backwards_.empty() && closer_ == kNobody) give_gradients_back();
     throw;
   }
-}
-
-void GradientExchange::close_round() {
-  const std::int64_t round = rounds_ - rounds_at_step_;
-  submit_or_end_session([&] { submit_facts(false); });
-  const Status facts_status = facts_work_.wait();
-  const int failures = facts_status.is_ok() ? facts_.failed_backwards() : 0;
-  if (facts_status.is_ok()) {
-    submit_or_end_session([&] {
-      for (std::size_t i = 0; i < gradients_.size(); ++i) {
-        if (gradients_[i].work.is_valid()) continue;
-        if (failures > 0 || facts_.is_used_somewhere(i)) submit_stand_in(gradients_[i]);
-      }
-    });
-  }
-  const Status status = wait_for_gradients();
-  const bool same_round = !facts_status.is_ok() || facts_.all_in_same_round(context_->size());
-  if (facts_status.is_ok() && status.is_ok() && failures == 0 && same_round) take_over_results();
-  end_round();
-  if (!facts_status.is_ok()) drop_step(facts_status);
-  if (!status.is_ok()) drop_step(status);
-  if (!same_round) {
-    drop_step(Status::mismatch(
-        text("rank ", context_->rank(), ": this was its backward number ", round + 1,
-             " since the last step(), but other ranks are at another one, so steps are mixed up and "
-             "parameters may differ. "
-             "Take the same number of backwards a step on every rank, and restart from a checkpoint.")));
-  }
-  if (failures > 0) {
-    step_is_dropped_ = true;
-    throw StepDiscarded(Status::aborted(
-        text("rank ", context_->rank(), ": backward threw on ", failures,
-             " other rank(s), so this step is dropped on all ranks. The cause is in the output "
-             "of that rank; training can go on with the next step.")));
-  }
-}
-
-void GradientExchange::close_failed_round() {
-  is_unsettled_ = true;
-  submit_or_end_session([&] {
-    for (Gradient& gradient : gradients_) {
-      if (!gradient.work.is_valid()) submit_stand_in(gradient);
-      gradient.is_produced = false;
-    }
-    submit_facts(true);
-  });
-}
-
-void GradientExchange::settle_locked() {
-  if (!is_unsettled_) return;
-  Status status =
-      facts_work_.is_valid()
-          ? facts_work_.wait()
-          : Status::internal(text("rank ", context_->rank(), ": a failed backward could not be closed"));
-  const Status gradients = wait_for_gradients();
-  if (status.is_ok()) status = gradients;
-  end_round();
-  step_is_dropped_ = true;
-  if (!status.is_ok()) drop_step(status);
-}
-
-Status GradientExchange::wait_for_gradients() {
-  Status first_failure;
-  for (const Gradient& gradient : gradients_) {
-    if (!gradient.work.is_valid()) continue;
-    const Status status = gradient.work.wait();
-    if (first_failure.is_ok() && !status.is_ok()) first_failure = status;
-  }
-  return first_failure;
-}
-
-void GradientExchange::take_over_results() {
-  for (Gradient& gradient : gradients_) {
-    if (!gradient.work.is_valid()) continue;
-    let_current_stream_wait(gradient.work.completion(), gradient.memory.device());
-    if (!gradient.is_copy) continue;
-    at::Tensor& value = gradient.parameter.mutable_grad();
-    if (value.defined() && !gradient.is_shared) {
-      value.detach().copy_(gradient.memory);
-    } else {
-      value = gradient.memory;
-    }
-  }
-  has_sums_ = op_ == ReduceOp::sum;
-}
-
-void GradientExchange::end_round() {
-  for (Gradient& gradient : gradients_) {
-    gradient.work = {};
-    gradient.is_produced = false;
-    gradient.is_shared = false;
-    gradient.memory.reset();
-  }
-  facts_work_ = {};
-  is_unsettled_ = false;
-  a_backward_died_ = false;
-  ++rounds_;
-}
-
-void GradientExchange::drop_step(const Status& why) {
-  step_is_dropped_ = true;
-  throw_if_failed(why);
-  throw InternalError(Status::internal("a step was dropped without a reason"));
 }
 
 }  // namespace hvd

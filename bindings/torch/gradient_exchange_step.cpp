@@ -2,49 +2,61 @@
 #include <ATen/core/grad_mode.h>
 
 #include "bindings/torch/gradient_exchange.h"
+#include "bindings/torch/gradient_hook.h"
+#include "horovod_cpp/base/text.h"
 #include "horovod_cpp/torch/collectives.h"
 #include "horovod_cpp/torch/errors.h"
 
 namespace hvd {
 
 void GradientExchange::settle() {
-  const std::lock_guard lock(mutex_);
-  settle_locked();
+  Lock lock(mutex_);
+  settle_locked(lock);
 }
 
 void GradientExchange::run_empty_round() {
-  const std::lock_guard lock(mutex_);
+  if (context_->size() == 1) return;
+  Lock lock(mutex_);
   const at::NoGradGuard no_grad;
-  settle_locked();
-  if (context_->size() > 1) close_round();
+  settle_locked(lock);
+  close_round(lock);
 }
 
 // An exception out of step() or zero_grad() is the end of that step.
 void GradientExchange::begin_step() {
   step_is_dropped_ = false;
   rounds_at_step_ = rounds_;
+  if (context_->size() == 1) return;
+  for (std::size_t i = 0; i < gradients_.size(); ++i) {
+    renew_gradient_hook(gradients_[i].parameter, weak_from_this(), i);
+  }
 }
 
 void GradientExchange::start_afresh() {
-  const std::lock_guard lock(mutex_);
-  has_sums_ = false;
+  Lock lock(mutex_);
   try {
-    settle_locked();
+    settle_locked(lock);
   } catch (...) {
     begin_step();
     throw;
   }
+  for (Gradient& gradient : gradients_) gradient.is_reduced = false;
   begin_step();
 }
 
 bool GradientExchange::finish_step() {
   if (context_->size() == 1) return true;
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   const at::NoGradGuard no_grad;
+  if (!open_backwards_.empty()) {
+    throw std::logic_error(text("rank ", context_->rank(),
+                                ": step() of a DistributedOptimizer while a backward of its model runs: "
+                                "call it when backward() has returned, in every thread"));
+  }
   try {
-    settle_locked();
+    settle_locked(lock);
     throw_if_failed(context_->session().status());
-    if (rounds_ == rounds_at_step_) close_round();
+    if (rounds_ == rounds_at_step_) close_round(lock);
   } catch (...) {
     begin_step();
     throw;

@@ -6,7 +6,9 @@ set(HVD_TORCH_SOURCES
     device_order.cpp
     distributed_optimizer.cpp
     errors.cpp
+    exchanges.cpp
     gradient_exchange.cpp
+    gradient_exchange_round.cpp
     gradient_exchange_step.cpp
     gradient_hook.cpp
     integer_average.cpp
@@ -15,4 +17,5 @@ set(HVD_TORCH_SOURCES
     parameters.cpp
     process_set.cpp
     round_facts.cpp
+    sparse_rows.cpp
     tensor_facts.cpp)

@@ -1,3 +1,4 @@
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
@@ -5,5 +6,6 @@
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   at::set_num_threads(1);
+  at::detail::getDefaultCPUGenerator();  // made once, out of ThreadSanitizer's sight
   return RUN_ALL_TESTS();
 }

@@ -1,0 +1,344 @@
+// A round of GradientExchange, from the first piece to the result.
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+
+#include "bindings/torch/device_order.h"
+#include "bindings/torch/gradient_exchange.h"
+#include "bindings/torch/sparse_rows.h"
+#include "bindings/torch/tensor_facts.h"
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/torch/errors.h"
+
+namespace hvd {
+namespace {
+
+bool is_dense(const at::Tensor& tensor) { return tensor.defined() && tensor.layout() == c10::kStrided; }
+
+// Whether others than the one tensor that we hold see this memory.
+bool has_other_users(const at::Tensor& tensor) {
+  return is_dense(tensor) && tensor.storage().use_count() > 1;
+}
+
+}  // namespace
+
+// --- p.grad ---
+
+void GradientExchange::keep_gradients() {
+  if (gradients_are_kept_) return;
+  gradients_are_kept_ = true;
+  for (Gradient& gradient : gradients_) {
+    if (gradient.parameter.grad().defined()) std::swap(gradient.kept, gradient.parameter.mutable_grad());
+  }
+}
+
+void GradientExchange::give_gradients_back() {
+  gradients_are_kept_ = false;
+  for (Gradient& gradient : gradients_) {
+    const at::Tensor& grad = gradient.parameter.grad();
+    if (!gradient.kept.defined()) continue;
+    // One that is there was accumulated past us: our hook was replaced.
+    if (grad.defined()) gradient.kept = add_gradient(gradient.kept, grad);
+    gradient.parameter.mutable_grad() = std::move(gradient.kept);
+    gradient.kept.reset();
+  }
+}
+
+// --- pieces ---
+
+void GradientExchange::take(Gradient& gradient, const at::Tensor& piece, bool is_shared) {
+  const bool round_is_open = phase_ == Phase::open;
+  if (round_is_open && !gradient.is_produced) return produce(gradient, piece, is_shared);
+  if (gradient.spill.defined()) {
+    gradient.spill = add_gradient(gradient.spill, piece);
+  } else {
+    gradient.spill = is_shared ? contiguous_copy(piece.detach()) : piece;
+  }
+}
+
+void GradientExchange::produce(Gradient& gradient, at::Tensor piece, bool is_shared) {
+  gradient.is_produced = true;
+  gradient.value = std::move(piece);
+  gradient.is_shared = is_shared;
+  if (!gradient.is_reduced && gradient.kept.defined()) {
+    gradient.value = add_gradient(gradient.kept, gradient.value);
+    gradient.kept.reset();
+    gradient.is_shared = has_other_users(gradient.value);
+  }
+  if (!is_dense(gradient.value)) return;  // waits for the facts: see submit_rest
+  const at::Tensor memory = gradient.value.detach();
+  if (gradient.is_shared || !is_plain_memory(memory)) {
+    submit(gradient, contiguous_copy(memory), Gradient::Form::copy);
+  } else {
+    submit(gradient, memory, Gradient::Form::in_place);
+  }
+}
+
+void GradientExchange::submit_rest(Gradient& gradient, bool as_rows) {
+  if (!gradient.value.defined() && !gradient.is_reduced && gradient.kept.defined()) {
+    std::swap(gradient.value, gradient.kept);
+    gradient.is_shared = has_other_users(gradient.value);
+  }
+  const at::Tensor& value = gradient.value;
+  if (as_rows) return submit(gradient, pack_rows(value, gradient.parameter), Gradient::Form::rows);
+  const auto as_dense = [&] {
+    if (is_dense(value)) return contiguous_copy(value.detach());
+    if (value.defined()) return value.detach().to_dense();
+    return at::zeros(gradient.parameter.sizes(), gradient.parameter.options().requires_grad(false));
+  };
+  submit(gradient, as_dense(), Gradient::Form::copy);
+}
+
+// What fails here is told at the close, when the others are told too.
+void GradientExchange::submit(Gradient& gradient, const at::Tensor& memory, Gradient::Form form) {
+  gradient.memory = memory;
+  gradient.form = form;
+  const auto dtype = data_type_of(memory.scalar_type());
+  const auto device = device_id_of(memory.device());
+  if (!dtype.is_ok() || !device.is_ok()) {
+    gradient.work = Work::finished(dtype.is_ok() ? device.status() : dtype.status());
+    return;
+  }
+  const bool as_rows = form == Gradient::Form::rows;
+  Reduction& reduction = as_rows ? gradient.rows : gradient.dense;
+  if (reduction.dtype != dtype.value()) reduction.id = {};
+  reduction.dtype = dtype.value();
+  Declaration declaration;
+  declaration.name = name_of_operation((as_rows ? "sparse gradient " : "gradient ") + gradient.name);
+  declaration.dtype = dtype.value();
+  declaration.device = device.value();
+  declaration.op = op_;
+  gradient.work = start(std::move(declaration), reduction.id, memory);
+}
+
+Work GradientExchange::start(Declaration declaration, TensorId& id, const at::Tensor& memory) {
+  const auto failed = [](const Status& status) { return Work::finished(status); };
+  Session& session = context_->session();
+  const auto ready = point_in_current_stream(memory.device());
+  if (!ready.is_ok()) return failed(ready.status());
+  if (id.index < 0) {
+    declaration.shape = shape_of(memory);
+    const auto declared = session.declare(declaration);
+    if (!declared.is_ok()) return failed(declared.status());
+    id = declared.value();
+  }
+  Submission submission;
+  submission.id = id;
+  submission.input = memory.const_data_ptr();
+  submission.output = memory.mutable_data_ptr();
+  submission.ready = ready.value();
+  submission.keep_alive = std::make_shared<at::Tensor>(memory);
+  return session.submit(std::move(submission));
+}
+
+// --- the close ---
+
+// What throws here would leave the other ranks waiting for what was not submitted.
+template <class Submit>
+void GradientExchange::submit_or_end_session(Submit&& submit) {
+  try {
+    submit();
+  } catch (const std::exception& error) {
+    const Status why =
+        Status::aborted(text("rank ", context_->rank(),
+                             ": gradients could not be submitted at the end of backward: ", error.what()));
+    context_->session().abort(why);
+    facts_work_ = Work::finished(why);
+  }
+}
+
+void GradientExchange::submit_facts() {
+  RoundFacts::Own own;
+  own.backward_failed = own_backward_failed_;
+  own.round = rounds_ - rounds_at_step_;
+  for (const Gradient& gradient : gradients_) {
+    const bool has_local_values = !gradient.is_reduced && is_dense(gradient.kept);
+    own.is_produced.push_back(gradient.is_produced);
+    own.is_dense.push_back(is_dense(gradient.value) || has_local_values);
+    own.has_more = own.has_more || gradient.spill.defined();
+  }
+  facts_.write(own);
+  Declaration declaration;
+  declaration.name = name_of_operation("used gradients");
+  declaration.op = ReduceOp::sum;
+  facts_work_ = start(std::move(declaration), facts_id_, facts_.tensor());
+}
+
+void GradientExchange::send_facts() {
+  submit_or_end_session([&] {
+    for (Gradient& gradient : gradients_) {
+      if (gradient.is_produced || !gradient.spill.defined()) continue;
+      produce(gradient, std::move(gradient.spill), /*is_shared=*/false);
+      gradient.spill.reset();
+    }
+    submit_facts();
+  });
+  phase_ = Phase::facts_sent;
+}
+
+bool GradientExchange::send_rest(Lock& lock, Deadline deadline) {
+  const Work facts = facts_work_;
+  lock.unlock();
+  const Status status = facts.wait(deadline);
+  lock.lock();
+  if (!facts.done()) return false;
+  phase_ = Phase::all_sent;
+  if (!status.is_ok()) return true;
+  submit_or_end_session([&] {
+    const bool has_failed = facts_.failed_backwards() > 0;
+    for (std::size_t i = 0; i < gradients_.size(); ++i) {
+      if (gradients_[i].work.is_valid()) continue;
+      if (has_failed) {
+        submit_rest(gradients_[i], /*as_rows=*/false);
+      } else if (facts_.is_used_somewhere(i)) {
+        submit_rest(gradients_[i], /*as_rows=*/!facts_.is_dense_somewhere(i));
+      }
+    }
+  });
+  return true;
+}
+
+void GradientExchange::close_failed_round() {
+  own_backward_failed_ = true;
+  step_is_dropped_ = true;
+  submit_or_end_session([&] {
+    for (Gradient& gradient : gradients_) {
+      if (!gradient.work.is_valid()) submit_rest(gradient, /*as_rows=*/false);
+    }
+    submit_facts();
+  });
+  phase_ = Phase::all_sent;
+}
+
+bool GradientExchange::wait_for_results(Lock& lock, Deadline deadline) {
+  std::vector<Work> all{facts_work_};
+  for (const Gradient& gradient : gradients_) {
+    if (gradient.work.is_valid()) all.push_back(gradient.work);
+  }
+  lock.unlock();
+  bool are_done = true;
+  for (const Work& work : all) {
+    const Status outcome = work.wait(deadline);
+    are_done = are_done && (outcome.code() != StatusCode::timed_out || work.done());
+  }
+  lock.lock();
+  return are_done;
+}
+
+bool GradientExchange::advance(Lock& lock, Deadline deadline) {
+  if (phase_ == Phase::open) {
+    send_facts();
+    return false;
+  }
+  if (phase_ == Phase::facts_sent) {
+    send_rest(lock, deadline);
+    return false;
+  }
+  return wait_for_results(lock, deadline) && end_round();
+}
+
+void GradientExchange::close_round(Lock& lock) {
+  keep_gradients();
+  closer_ = kCaller;
+  while (!advance(lock, Deadline::never())) {
+  }
+}
+
+void GradientExchange::settle_locked(Lock& lock) {
+  const at::NoGradGuard no_grad;
+  while (closer_ == kNobody && phase_ != Phase::open) {
+    closer_ = kCaller;
+    try {
+      while (!advance(lock, Deadline::never())) {
+      }
+    } catch (
+        const StepDiscarded&) {  // NOLINT(bugprone-empty-catch): told already, by the backward that was to close it
+    }
+  }
+}
+
+// --- the result ---
+
+GradientExchange::Outcome GradientExchange::outcome_of_round() const {
+  Outcome outcome;
+  outcome.status = facts_work_.wait();
+  if (!outcome.status.is_ok()) return outcome;
+  for (const Gradient& gradient : gradients_) {
+    if (!gradient.work.is_valid()) continue;
+    outcome.status = gradient.work.wait();
+    if (!outcome.status.is_ok()) return outcome;
+  }
+  outcome.failed_backwards = facts_.failed_backwards();
+  if (own_backward_failed_) return outcome;
+  if (!facts_.all_in_same_round(context_->size())) {
+    outcome.status = Status::mismatch(
+        text("rank ", context_->rank(), ": this was its backward number ", rounds_ - rounds_at_step_ + 1,
+             " since the last step(), but other ranks are at another one, so steps are mixed up and "
+             "parameters may differ. "
+             "Take the same number of backwards a step on every rank, and restart from a checkpoint."));
+  }
+  return outcome;
+}
+
+void GradientExchange::take_over_result(Gradient& gradient) {
+  if (!gradient.work.is_valid()) return;
+  let_current_stream_wait(gradient.work.completion(), gradient.memory.device());
+  at::Tensor result = gradient.memory;
+  if (gradient.form == Gradient::Form::in_place) {
+    result = gradient.value;
+  } else if (gradient.form == Gradient::Form::rows) {
+    result = unpack_rows(gradient.memory, gradient.parameter);
+  } else if (is_dense(gradient.value) && !gradient.is_shared) {
+    gradient.value.detach().copy_(gradient.memory);
+    result = gradient.value;
+  }
+  gradient.kept = gradient.kept.defined() ? add_gradient(gradient.kept, result) : result;
+  gradient.is_reduced = true;
+}
+
+// p.grad stays what it is, but holds zeros.
+void GradientExchange::forget_values(Gradient& gradient) {
+  gradient.spill.reset();
+  gradient.is_reduced = false;
+  if (!gradient.kept.defined() && !gradient.is_shared) gradient.kept = gradient.value;
+  if (gradient.kept.defined()) gradient.kept.detach().zero_();
+}
+
+bool GradientExchange::end_round() {
+  const Outcome outcome = outcome_of_round();
+  const bool is_good = outcome.status.is_ok() && outcome.failed_backwards == 0;
+  for (Gradient& gradient : gradients_) {
+    if (is_good) {
+      take_over_result(gradient);
+    } else {
+      forget_values(gradient);
+    }
+    gradient.is_produced = false;
+    gradient.is_shared = false;
+    gradient.value.reset();
+    gradient.memory.reset();
+    gradient.work = {};
+  }
+  facts_work_ = {};
+  phase_ = Phase::open;
+  if (is_good && facts_.another_round_follows()) return false;
+  ++rounds_;
+  closer_ = kNobody;
+  const bool own_backward_failed = std::exchange(own_backward_failed_, false);
+  if (open_backwards_.empty()) give_gradients_back();
+  if (deaths_to_close_ > 0) {
+    --deaths_to_close_;
+    close_failed_round();
+  }
+  round_ended_.notify_all();
+  if (!is_good) step_is_dropped_ = true;
+  throw_if_failed(outcome.status);
+  if (!is_good && !own_backward_failed) {
+    throw StepDiscarded(Status::aborted(
+        text("rank ", context_->rank(), ": backward threw on ", outcome.failed_backwards,
+             " other rank(s), so this step is dropped on all ranks. The cause is in the output "
+             "of that rank; training can go on with the next step.")));
+  }
+  return true;
+}
+
+}  // namespace hvd
