@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <string_view>
 #include <thread>
 
 #include "horovod_cpp/base/abort_latch.h"
@@ -129,6 +130,14 @@ std::string Session::backends() const {
     out += text(", ", collectives->device_type() == DeviceType::cpu ? "cpu " : "cuda ", collectives->name());
   }
   return out;
+}
+
+bool Session::crosses_wire(DeviceType type) const {
+  if (size() == 1) return false;
+  for (const auto& collectives : body_->parts_.collectives) {
+    if (collectives->device_type() == type) return std::string_view(collectives->name()) != "shm";
+  }
+  return true;
 }
 
 Result<TensorId> Session::declare(const Declaration& declaration) {

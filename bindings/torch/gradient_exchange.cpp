@@ -1,7 +1,6 @@
 #include "bindings/torch/gradient_exchange.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
@@ -17,20 +16,27 @@
 namespace hvd {
 std::shared_ptr<GradientExchange> GradientExchange::create(std::shared_ptr<Context> context,
                                                            std::vector<NamedParameter> parameters,
-                                                           ReduceOp op) {
+                                                           ExchangeOptions options) {
   std::shared_ptr<GradientExchange> exchange(
-      new GradientExchange(std::move(context), std::move(parameters), op));
+      new GradientExchange(std::move(context), std::move(parameters), std::move(options)));
   exchange->check_agreement();
   exchange->install_hooks();
   return exchange;
 }
 
 GradientExchange::GradientExchange(std::shared_ptr<Context> context, std::vector<NamedParameter> parameters,
-                                   ReduceOp op)
+                                   ExchangeOptions options)
     : context_(std::move(context)),
-      op_(op),
+      options_(std::move(options)),
       number_(context_->take_optimizer_number()),
+      groups_(parameters.size(), options_.groups),
+      accumulation_(options_.passes_per_round),
       facts_(parameters.size()) {
+  if (options_.hook && context_->size() > 1) {
+    buckets_ = std::make_unique<BucketRound>(
+        BucketRound::Parts{context_, options_.hook, options_.reduction, parameters, options_.groups,
+                           options_.bucket_bytes, name_of_operation("")});
+  }
   gradients_.reserve(parameters.size());
   for (NamedParameter& parameter : parameters) {
     Gradient gradient;
@@ -41,8 +47,8 @@ GradientExchange::GradientExchange(std::shared_ptr<Context> context, std::vector
 }
 
 void GradientExchange::check_agreement() const {
-  if (context_->size() == 1) return;
-  std::vector<std::string> lines{text("op ", name_of(op_))};
+  check_same_options(options_.facts, name_of_operation("agreement on options"), context_);
+  std::vector<std::string> lines;
   for (const Gradient& gradient : gradients_) {
     lines.push_back(text(gradient.name, ' ', c10::toString(gradient.parameter.scalar_type()), ' ',
                          name_of(shape_of(gradient.parameter))));
@@ -74,7 +80,7 @@ std::string GradientExchange::name_of_operation(const std::string& what) const {
 // --- from autograd ---
 
 void GradientExchange::on_gradient(std::size_t index) {
-  if (context_->size() == 1) return;
+  if (is_idle()) return;
   const std::lock_guard lock(mutex_);
   if (is_detached_) return;
   const at::NoGradGuard no_grad;
@@ -86,12 +92,16 @@ void GradientExchange::on_gradient(std::size_t index) {
   };
   if (has_sums_ && open_backwards_.empty()) {
     refuse(
-        "op Sum, and a second backward before zero_grad() would sum the sums: call zero_grad() of the "
-        "DistributedOptimizer "
-        "before each backward, or use Average");
+        "op Sum or average_aggregated_gradients, and a further backward after gradients were reduced would "
+        "reduce them twice: call zero_grad() of the DistributedOptimizer before, or use Average without it");
   }
+  if (open_backwards_.empty()) accumulation_.begin_pass();
   watch_this_backward();
-  if (gradient.work.is_valid()) {
+  if (accumulation_.is_local()) {
+    gradient.is_kept = true;
+    return;
+  }
+  if (gradient.is_produced && (!buckets_ || buckets_->has_started(index))) {
     refuse(
         "it arrived twice in one backward (re-entrant checkpointing, or two threads): this is not supported "
         "yet");
@@ -101,12 +111,15 @@ void GradientExchange::on_gradient(std::size_t index) {
     refuse("it is sparse, and only dense gradients can be averaged: use an embedding with sparse = false");
   }
   gradient.is_produced = true;
+  if (buckets_) return buckets_->arrive(index);
   // Autograd takes over an incoming gradient without looking who else holds its storage: a view of what backward still reads, or of
   // another parameter's gradient. Here p.grad holds it, and usually autograd's own reference that is about to go.
   gradient.is_shared = value.storage().use_count() > 2;
   const at::Tensor memory = value.detach();
   const bool is_copy = gradient.is_shared || !is_plain_memory(memory);
-  submit(gradient, is_copy ? contiguous_copy(memory) : memory, is_copy);
+  gradient.memory = is_copy ? contiguous_copy(memory) : memory;
+  gradient.is_copy = is_copy;
+  submit(groups_.arrive(index));
 }
 
 void GradientExchange::watch_this_backward() {
@@ -120,7 +133,7 @@ void GradientExchange::on_backward_end(int graph_task) {
   const std::lock_guard lock(mutex_);
   const at::NoGradGuard no_grad;
   std::erase(open_backwards_, graph_task);
-  if (!open_backwards_.empty()) return;
+  if (!open_backwards_.empty() || end_local_pass()) return;
   if (a_backward_died_) return close_failed_round();
   close_round();
 }
@@ -131,7 +144,7 @@ void GradientExchange::on_backward_death(int graph_task) noexcept {
     if (std::erase(open_backwards_, graph_task) == 0) return;
     const at::NoGradGuard no_grad;
     a_backward_died_ = true;
-    if (open_backwards_.empty()) close_failed_round();
+    if (open_backwards_.empty() && !end_local_pass()) close_failed_round();
   } catch (const std::exception& error) {
     // Another exception is on its way; the next call finds the round unsettled.
     Log(LogLevel::error, context_->rank())
@@ -140,65 +153,6 @@ void GradientExchange::on_backward_death(int graph_task) noexcept {
 }
 
 // --- a round ---
-
-Work GradientExchange::start(Declaration declaration, TensorId& id, const at::Tensor& memory) {
-  const auto failed = [](const Status& status) { return Work::finished(status); };
-  Session& session = context_->session();
-  const auto ready = point_in_current_stream(memory.device());
-  if (!ready.is_ok()) return failed(ready.status());
-  if (id.index < 0) {
-    declaration.shape = shape_of(memory);
-    const auto declared = session.declare(declaration);
-    if (!declared.is_ok()) return failed(declared.status());
-    id = declared.value();
-  }
-  Submission submission;
-  submission.id = id;
-  submission.input = memory.const_data_ptr();
-  submission.output = memory.mutable_data_ptr();
-  submission.ready = ready.value();
-  submission.keep_alive = std::make_shared<at::Tensor>(memory);
-  return session.submit(std::move(submission));
-}
-
-// What fails here is told at the close, when the others are told too.
-void GradientExchange::submit(Gradient& gradient, const at::Tensor& memory, bool is_copy) {
-  gradient.memory = memory;
-  gradient.is_copy = is_copy;
-  const auto dtype = data_type_of(memory.scalar_type());
-  const auto device = device_id_of(memory.device());
-  if (!dtype.is_ok() || !device.is_ok()) {
-    gradient.work = Work::finished(dtype.is_ok() ? device.status() : dtype.status());
-    return;
-  }
-  if (gradient.declared_dtype != dtype.value()) gradient.id = {};
-  gradient.declared_dtype = dtype.value();
-  Declaration declaration;
-  declaration.name = name_of_operation("gradient " + gradient.name);
-  declaration.dtype = dtype.value();
-  declaration.device = device.value();
-  declaration.op = op_;
-  gradient.work = start(std::move(declaration), gradient.id, memory);
-}
-
-void GradientExchange::submit_stand_in(Gradient& gradient) {
-  const at::Tensor& value = gradient.parameter.grad();
-  submit(gradient,
-         value.defined() && value.layout() == c10::kStrided
-             ? contiguous_copy(value.detach())
-             : at::zeros(gradient.parameter.sizes(), gradient.parameter.options()),
-         true);
-}
-
-void GradientExchange::submit_facts(bool backward_failed) {
-  std::vector<bool> produced;
-  for (const Gradient& gradient : gradients_) produced.push_back(gradient.is_produced);
-  facts_.write(produced, backward_failed, rounds_ - rounds_at_step_);
-  Declaration declaration;
-  declaration.name = name_of_operation("used gradients");
-  declaration.op = ReduceOp::sum;
-  facts_work_ = start(std::move(declaration), facts_id_, facts_.tensor());
-}
 
 template <class Submit>
 void GradientExchange::submit_or_end_session(Submit&& submit) {
@@ -216,15 +170,16 @@ void GradientExchange::submit_or_end_session(Submit&& submit) {
 
 void GradientExchange::close_round() {
   const std::int64_t round = rounds_ - rounds_at_step_;
+  produce_kept_gradients();
+  if (buckets_) finish_buckets();
   submit_or_end_session([&] { submit_facts(false); });
   const Status facts_status = facts_work_.wait();
   const int failures = facts_status.is_ok() ? facts_.failed_backwards() : 0;
   if (facts_status.is_ok()) {
     submit_or_end_session([&] {
-      for (std::size_t i = 0; i < gradients_.size(); ++i) {
-        if (gradients_[i].work.is_valid()) continue;
-        if (failures > 0 || facts_.is_used_somewhere(i)) submit_stand_in(gradients_[i]);
-      }
+      if (!buckets_)
+        return submit_rest([&](std::size_t i) { return failures > 0 || facts_.is_used_somewhere(i); });
+      if (failures > 0) buckets_->give_up();
     });
   }
   const Status status = wait_for_gradients();
@@ -252,10 +207,12 @@ void GradientExchange::close_round() {
 void GradientExchange::close_failed_round() {
   is_unsettled_ = true;
   submit_or_end_session([&] {
-    for (Gradient& gradient : gradients_) {
-      if (!gradient.work.is_valid()) submit_stand_in(gradient);
-      gradient.is_produced = false;
+    if (buckets_) {
+      buckets_->give_up();
+    } else {
+      submit_rest([](std::size_t) { return true; });
     }
+    for (Gradient& gradient : gradients_) gradient.is_produced = false;
     submit_facts(true);
   });
 }
@@ -274,6 +231,7 @@ void GradientExchange::settle_locked() {
 }
 
 Status GradientExchange::wait_for_gradients() {
+  if (buckets_) buckets_->wait_for_all();
   Status first_failure;
   for (const Gradient& gradient : gradients_) {
     if (!gradient.work.is_valid()) continue;
@@ -284,6 +242,7 @@ Status GradientExchange::wait_for_gradients() {
 }
 
 void GradientExchange::take_over_results() {
+  if (buckets_) buckets_->take_over([this](std::size_t i) { return facts_.is_used_somewhere(i); });
   for (Gradient& gradient : gradients_) {
     if (!gradient.work.is_valid()) continue;
     let_current_stream_wait(gradient.work.completion(), gradient.memory.device());
@@ -295,16 +254,20 @@ void GradientExchange::take_over_results() {
       value = gradient.memory;
     }
   }
-  has_sums_ = op_ == ReduceOp::sum;
+  has_sums_ = !options_.is_repeatable();
 }
 
 void GradientExchange::end_round() {
   for (Gradient& gradient : gradients_) {
     gradient.work = {};
     gradient.is_produced = false;
+    gradient.is_kept = false;
     gradient.is_shared = false;
     gradient.memory.reset();
   }
+  if (buckets_) buckets_->end();
+  groups_.start_afresh();
+  accumulation_.start_afresh();
   facts_work_ = {};
   is_unsettled_ = false;
   a_backward_died_ = false;

@@ -18,29 +18,30 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "bindings/torch/accumulation.h"
+#include "bindings/torch/bucket_round.h"
+#include "bindings/torch/exchange_options.h"
+#include "bindings/torch/gradient_groups.h"
+#include "bindings/torch/named_parameter.h"
 #include "bindings/torch/round_facts.h"
 #include "horovod_cpp/session.h"
 #include "horovod_cpp/torch/context.h"
 
 namespace hvd {
 
-struct NamedParameter {
-  std::string name;
-  at::Tensor tensor;
-};
-
 class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
  public:
-  // `op` is average or sum. Installs the hooks; collective.
-  // Throws if a parameter already has a hook of this class.
+  // Installs the hooks; collective. Throws if a parameter already has a hook of this class, or ranks differ.
   static std::shared_ptr<GradientExchange> create(std::shared_ptr<Context> context,
-                                                  std::vector<NamedParameter> parameters, ReduceOp op);
+                                                  std::vector<NamedParameter> parameters,
+                                                  ExchangeOptions options);
   // Removes the hooks. Waits for nothing.
   void detach();
 
@@ -53,6 +54,10 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void start_afresh();
   // settle(); runs an empty round if there was none since the last step. False if the step is to be dropped.
   bool finish_step();
+  // While there are more holds than releases, backwards only add to p.grad; what was added is reduced with the first backward after
+  // that, or by finish_step().
+  void hold();
+  void release() noexcept;
   // Rounds that were ended, ever.
   std::int64_t rounds() const;
 
@@ -71,12 +76,16 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
     // Of this round:
     Work work;  // valid once submitted
     bool is_produced = false;
-    at::Tensor memory;  // what the core works on: p.grad, or a copy
+    bool is_kept = false;  // not of this round: p.grad has what no round has reduced
+    at::Tensor memory;     // what the core works on: p.grad, or a copy
     bool is_copy = false;
     bool is_shared = false;  // p.grad's storage has other users: it is replaced, not written
   };
 
-  GradientExchange(std::shared_ptr<Context> context, std::vector<NamedParameter> parameters, ReduceOp op);
+  GradientExchange(std::shared_ptr<Context> context, std::vector<NamedParameter> parameters,
+                   ExchangeOptions options);
+  // Nothing to do for anybody.
+  bool is_idle() const { return context_->size() == 1 && !options_.has_divisor; }
   void check_agreement() const;
   void install_hooks();
 
@@ -91,12 +100,21 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   // Runs `submit`; if it throws, ends the Session and the round.
   template <class Submit>
   void submit_or_end_session(Submit&& submit);
+  // True if the pass that has just ended was local.
+  bool end_local_pass();
+  void produce_kept_gradients();
+  // The communication hook for what is left. If it throws, the round is closed as failed.
+  void finish_buckets();
   void close_round();
   void close_failed_round();
-  // Declares if `id` is new, and submits `memory` in place. A failure is the Work's.
-  Work start(Declaration declaration, TensorId& id, const at::Tensor& memory);
-  void submit(Gradient& gradient, const at::Tensor& memory, bool is_copy);
-  void submit_stand_in(Gradient& gradient);
+  // Declares if `id` is new. The operation on `memory`, in place.
+  Result<Submission> prepare(Declaration declaration, TensorId& id, const at::Tensor& memory);
+  // What `gradients` have as memory, with one wake-up of the core. A failure is the Work's.
+  void submit(const std::vector<std::size_t>& gradients);
+  Result<Submission> prepare(Gradient& gradient);
+  // Submits gradients for which `is_wanted` and that were not; those that this rank has not produced as p.grad is, or zeros.
+  void submit_rest(const std::function<bool(std::size_t)>& is_wanted);
+  void make_stand_in(Gradient& gradient);
   void submit_facts(bool backward_failed);
   // Waits for every submitted gradient and returns the first failure.
   Status wait_for_gradients();
@@ -107,11 +125,14 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   std::string name_of_operation(const std::string& what) const;
 
   const std::shared_ptr<Context> context_;
-  const ReduceOp op_;
+  const ExchangeOptions options_;
   const int number_;
 
   mutable std::mutex mutex_;
   std::vector<Gradient> gradients_;
+  GradientGroups groups_;
+  Accumulation accumulation_;
+  std::unique_ptr<BucketRound> buckets_;  // nullptr without a communication hook
   RoundFacts facts_;
   TensorId facts_id_;
   Work facts_work_;

@@ -16,13 +16,16 @@ void GradientExchange::run_empty_round() {
   const std::lock_guard lock(mutex_);
   const at::NoGradGuard no_grad;
   settle_locked();
-  if (context_->size() > 1) close_round();
+  if (!is_idle()) close_round();
 }
 
 // An exception out of step() or zero_grad() is the end of that step.
 void GradientExchange::begin_step() {
   step_is_dropped_ = false;
   rounds_at_step_ = rounds_;
+  accumulation_.start_afresh();
+  for (Gradient& gradient : gradients_) gradient.is_kept = false;
+  if (open_backwards_.empty()) a_backward_died_ = false;
 }
 
 void GradientExchange::start_afresh() {
@@ -38,13 +41,18 @@ void GradientExchange::start_afresh() {
 }
 
 bool GradientExchange::finish_step() {
-  if (context_->size() == 1) return true;
+  if (is_idle()) return true;
   const std::lock_guard lock(mutex_);
   const at::NoGradGuard no_grad;
   try {
     settle_locked();
     throw_if_failed(context_->session().status());
-    if (rounds_ == rounds_at_step_) close_round();
+    if (a_backward_died_) {
+      close_failed_round();
+      settle_locked();
+    } else if (rounds_ == rounds_at_step_ || accumulation_.is_pending()) {
+      close_round();
+    }
   } catch (...) {
     begin_step();
     throw;
