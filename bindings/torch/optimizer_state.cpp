@@ -2,6 +2,7 @@
 
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
+#include <torch/optim/lbfgs.h>
 #include <torch/serialize/archive.h>
 
 #include <exception>
@@ -30,7 +31,16 @@ std::vector<std::string> lines_of(const Optimizer& optimizer) {
   return lines;
 }
 
-std::string saved(const Optimizer& optimizer) {
+// LBFGS keeps a vector that every step fills before it reads it. Its unused end has undefined tensors, which an archive cannot hold.
+void drop_scratch(Optimizer& optimizer) {
+  for (auto& [parameter, state] : optimizer.state()) {
+    if (auto* const lbfgs = dynamic_cast<torch::optim::LBFGSParamState*>(state.get()))
+      lbfgs->al(std::nullopt);
+  }
+}
+
+std::string saved(Optimizer& optimizer) {
+  drop_scratch(optimizer);
   torch::serialize::OutputArchive archive;
   optimizer.save(archive);
   std::string bytes;

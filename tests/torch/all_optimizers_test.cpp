@@ -1,6 +1,4 @@
 // Every optimizer of LibTorch, trained on ranks as on one process, and its state brought to all ranks.
-#include <sstream>
-
 #include "tests/torch/models.h"
 #include "tests/torch/optimizers.h"
 
@@ -31,18 +29,20 @@ void train_alone(torch::nn::Sequential& network, torch::optim::Optimizer& optimi
   }
 }
 
-void train_on_ranks(const Context& context, torch::nn::Sequential& network, DistributedOptimizer& optimizer, int from,
-                    int to) {
+void train_on_ranks(const Context& context, torch::nn::Sequential& network, DistributedOptimizer& optimizer,
+                    int from, int to) {
   for (int step = from; step < to; ++step) {
-    take_step([&](const auto& closure) { return optimizer.step(closure); }, [&] { optimizer.zero_grad(); },
-              [&] { return loss_of(network, part(inputs_of(step), context), part(targets_of(step), context)); },
-              needs_closure(optimizer.get()));
+    take_step(
+        [&](const auto& closure) { return optimizer.step(closure); }, [&] { optimizer.zero_grad(); },
+        [&] { return loss_of(network, part(inputs_of(step), context), part(targets_of(step), context)); },
+        needs_closure(optimizer.get()));
   }
 }
 
 class EveryOptimizer : public testing::TestWithParam<std::tuple<const char*, int>> {};
 INSTANTIATE_TEST_SUITE_P(OfLibTorch, EveryOptimizer,
-                         testing::Combine(testing::Values("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "LBFGS"),
+                         testing::Combine(testing::Values("SGD", "Adam", "AdamW", "Adagrad", "RMSprop",
+                                                          "LBFGS"),
                                           testing::Values(1, 2, 3)),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param)) + "On" +
@@ -78,8 +78,6 @@ TEST_P(EveryOptimizer, ResumesFromTheStateOfTheRoot) {
   train_alone(alone, *plain, 0, kHalf);
   set_learning_rate(*plain, 0.03);
   const std::vector<torch::Tensor> at_half = copies_of(alone->parameters());
-  std::ostringstream checkpoint;
-  torch::save(*plain, checkpoint);
   train_alone(alone, *plain, kHalf, kSteps);
 
   on_ranks(n, [&, kind = kind, n = n](const ContextPointer& context) {
@@ -87,8 +85,8 @@ TEST_P(EveryOptimizer, ResumesFromTheStateOfTheRoot) {
     auto network = make_network();
     auto optimizer = make_optimizer(kind, network->parameters());
     if (context->rank() == root) {
-      std::istringstream file(checkpoint.str());
-      torch::load(*optimizer, file);
+      train_alone(network, *optimizer, 0, kHalf);
+      set_learning_rate(*optimizer, 0.03);
     } else if (context->rank() == 1) {
       train_alone(network, *optimizer, 3, 5);
     }
@@ -122,8 +120,8 @@ TEST(OptimizerState, OfDifferentOptimizersIsRefusedOnEveryRank) {
   on_ranks(3, [](const ContextPointer& context) {
     auto network = make_network();
     const auto optimizer = make_optimizer(context->rank() == 1 ? "SGD" : "Adam", network->parameters());
-    const std::string told = message_of<MismatchError>(
-        [&] { broadcast_optimizer_state(*optimizer, 0, {.context = context}); });
+    const std::string told =
+        message_of<MismatchError>([&] { broadcast_optimizer_state(*optimizer, 0, {.context = context}); });
     EXPECT_NE(told.find("ranks differ in the kind of optimizer"), std::string::npos) << told;
     EXPECT_TRUE(optimizer->state().empty());
   });
@@ -154,8 +152,8 @@ TEST(OptimizerState, ThatCannotBeSavedIsToldOnEveryRank) {
     TwoWeights model;
     Unsavable sgd(model.parameters(), torch::optim::SGDOptions(0.1));
     if (context->rank() == 0) {
-      const std::string told = message_of<std::invalid_argument>(
-          [&] { broadcast_optimizer_state(sgd, 0, {.context = context}); });
+      const std::string told =
+          message_of<std::invalid_argument>([&] { broadcast_optimizer_state(sgd, 0, {.context = context}); });
       EXPECT_NE(told.find("no save for me"), std::string::npos) << told;
     } else {
       EXPECT_THROW(broadcast_optimizer_state(sgd, 0, {.context = context}), MismatchError);

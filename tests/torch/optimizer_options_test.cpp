@@ -33,13 +33,13 @@ TEST_P(Options, BackwardPassesPerStepAddUpAndAreAveragedOverRanks) {
   constexpr int kSteps = 4;
   for (const bool average : {false, true}) {
     auto alone = make_network();
-    train_alone(alone, *make_optimizer("Adam", alone->parameters()), kSteps, kPasses, average ? 1.0 / kPasses : 1.0);
+    train_alone(alone, *make_optimizer("Adam", alone->parameters()), kSteps, kPasses,
+                average ? 1.0 / kPasses : 1.0);
     on_ranks(GetParam(), [&](const ContextPointer& context) {
       auto network = make_network();
-      DistributedOptimizer optimizer(make_optimizer("Adam", network->parameters()), network->named_parameters(),
-                                     {.context = context,
-                                      .backward_passes_per_step = kPasses,
-                                      .average_aggregated_gradients = average});
+      DistributedOptimizer optimizer(
+          make_optimizer("Adam", network->parameters()), network->named_parameters(),
+          {.context = context, .backward_passes_per_step = kPasses, .average_aggregated_gradients = average});
       for (int step = 0; step < kSteps; ++step) {
         optimizer.zero_grad();
         for (int pass = 0; pass < kPasses; ++pass) backward(network, *context, step * kPasses + pass);
@@ -164,7 +164,8 @@ TEST_P(Options, AClosureMayHaveSeveralPasses) {
   });
   on_ranks(GetParam(), [&](const ContextPointer& context) {
     auto network = make_network();
-    DistributedOptimizer optimizer(make_optimizer("LBFGS", network->parameters()), network->named_parameters(),
+    DistributedOptimizer optimizer(make_optimizer("LBFGS", network->parameters()),
+                                   network->named_parameters(),
                                    {.context = context, .backward_passes_per_step = kPasses});
     optimizer.step([&] {
       optimizer.zero_grad();
@@ -186,7 +187,8 @@ TEST_P(Options, PredivideFactorChangesOnlyRounding) {
   on_ranks(GetParam(), [&](const ContextPointer& context) {
     for (const double factor : {0.5, 3.0, 49.0}) {
       auto network = make_network();
-      DistributedOptimizer optimizer(make_optimizer("SGD", network->parameters()), network->named_parameters(),
+      DistributedOptimizer optimizer(make_optimizer("SGD", network->parameters()),
+                                     network->named_parameters(),
                                      {.context = context, .gradient_predivide_factor = factor});
       for (int step = 0; step < 5; ++step) {
         optimizer.zero_grad();
@@ -234,7 +236,9 @@ TEST_P(Options, AGroupWithAParameterThatIsNotUsedIsReducedAtTheEnd) {
       loss.backward();
       EXPECT_TRUE(torch::allclose(model.a.grad(), torch::full_like(model.a, (n + 1) / 2.0)));
       ASSERT_EQ(model.b.grad().defined(), step == 1);
-      if (step == 1) EXPECT_TRUE(torch::allclose(model.b.grad(), torch::full_like(model.b, 6.0 / n)));
+      if (step == 1) {
+        EXPECT_TRUE(torch::allclose(model.b.grad(), torch::full_like(model.b, 6.0 / n)));
+      }
       optimizer.step();
     }
   });
@@ -254,8 +258,8 @@ TEST_P(Options, ClippingIsThatOfLibTorchAfterBackward) {
     std::vector<Tensors> trained(static_cast<std::size_t>(GetParam()));
     on_ranks(GetParam(), [&](const ContextPointer& context) {
       auto network = make_network();
-      DistributedOptimizer optimizer(make_optimizer("SGD", network->parameters()), network->named_parameters(),
-                                     {.context = context, .clip_norm = limit});
+      DistributedOptimizer optimizer(make_optimizer("SGD", network->parameters()),
+                                     network->named_parameters(), {.context = context, .clip_norm = limit});
       EXPECT_EQ(optimizer.last_gradient_norm(), 0.0);
       int step = 0;
       for (const double norm : norms) {
@@ -351,7 +355,8 @@ struct Breaking : torch::autograd::Function<Breaking> {
   static torch::Tensor forward(torch::autograd::AutogradContext*, const torch::Tensor& input) {
     return input.clone();
   }
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext*, const torch::autograd::tensor_list&) {
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext*,
+                                               const torch::autograd::tensor_list&) {
     throw std::runtime_error("this layer is broken");
   }
 };

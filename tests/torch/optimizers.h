@@ -10,8 +10,10 @@ namespace hvd {
 
 using Tensors = std::vector<torch::Tensor>;
 
-inline std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::string& kind, const Tensors& parameters) {
-  using namespace torch::optim;  // NOLINT(google-build-using-namespace): six of its names, in this function only
+inline std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::string& kind,
+                                                               const Tensors& parameters) {
+  using namespace torch::
+      optim;  // NOLINT(google-build-using-namespace): six of its names, in this function only
   if (kind == "Adam") return std::make_unique<Adam>(parameters, AdamOptions(0.01));
   if (kind == "AdamW") return std::make_unique<AdamW>(parameters, AdamWOptions(0.01).weight_decay(0.1));
   if (kind == "Adagrad") return std::make_unique<Adagrad>(parameters, AdagradOptions(0.05).lr_decay(0.01));
@@ -50,7 +52,8 @@ inline Tensors gradients_of(const Tensors& parameters) {
 }
 
 // Also of undefined tensors.
-inline void expect_close(const Tensors& got, const Tensors& expected, double tolerance, const std::string& where = {}) {
+inline void expect_close(const Tensors& got, const Tensors& expected, double tolerance,
+                         const std::string& where = {}) {
   ASSERT_EQ(got.size(), expected.size()) << where;
   for (std::size_t i = 0; i < got.size(); ++i) {
     ASSERT_EQ(got[i].defined(), expected[i].defined()) << where << " tensor " << i;
@@ -62,7 +65,8 @@ inline void expect_close(const Tensors& got, const Tensors& expected, double tol
 
 inline void expect_same_bits(const Tensors& got, const Tensors& expected, const std::string& where = {}) {
   ASSERT_EQ(got.size(), expected.size()) << where;
-  for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(torch::equal(got[i], expected[i])) << where << " tensor " << i;
+  for (std::size_t i = 0; i < got.size(); ++i)
+    EXPECT_TRUE(torch::equal(got[i], expected[i])) << where << " tensor " << i;
 }
 
 // What it throws, or "" and a failure if it does not.
