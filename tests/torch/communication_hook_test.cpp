@@ -1,4 +1,5 @@
 // Communication hooks and the compression that is made of them.
+#include "tests/torch/hooks.h"
 #include "tests/torch/models.h"
 #include "tests/torch/optimizers.h"
 
@@ -7,27 +8,12 @@ namespace {
 
 constexpr std::size_t kManyBuckets = 100;  // bytes: 6 × 8 float64 do not fit, 8 of them do
 
-PendingTensor plain(GradientBucket& bucket, BucketCollective& collective) {
-  return collective.allreduce_(bucket.values);
-}
-PendingTensor waiting(GradientBucket& bucket, BucketCollective& collective) {
-  return collective.allreduce_(bucket.values).wait();
-}
 // The average with two operations.
 PendingTensor in_two_steps(GradientBucket& bucket, BucketCollective& collective) {
   const auto copy = bucket.values * 2;
   collective.allreduce_(copy).wait();
   PendingTensor sum = collective.allreduce_(bucket.values, {.op = Sum});
   return sum.then([copy, n = collective.size()](const torch::Tensor& s) { return 2 * s / n - copy / 2; });
-}
-
-void train(const Context& context, torch::nn::Sequential& network, DistributedOptimizer& optimizer,
-           int steps) {
-  for (int step = 0; step < steps; ++step) {
-    optimizer.zero_grad();
-    loss_of(network, part(inputs_of(step), context), part(targets_of(step), context)).backward();
-    optimizer.step();
-  }
 }
 
 torch::nn::Sequential trained_alone(int steps) {
@@ -236,175 +222,6 @@ TEST(Compression, PredivideKeepsLargeSumsFromOverflowing) {
             << model.a.grad();
       },
       true, InprocWorld::Backend::ring);
-}
-
-// --- mistakes ---
-
-PendingTensor throw_at_once(GradientBucket&, BucketCollective&) {
-  throw std::runtime_error("the hook is broken");
-}
-PendingTensor throw_after_a_start(GradientBucket& bucket, BucketCollective& collective) {
-  static_cast<void>(collective.allreduce_(bucket.values));
-  throw std::runtime_error("the hook is broken");
-}
-PendingTensor throw_later(GradientBucket& bucket, BucketCollective& collective) {
-  return plain(bucket, collective).then([](const torch::Tensor&) -> torch::Tensor {
-    throw std::runtime_error("the hook is broken");
-  });
-}
-
-class HookFailure : public testing::TestWithParam<std::tuple<int, std::size_t>> {};
-INSTANTIATE_TEST_SUITE_P(KindAndBucket, HookFailure,
-                         testing::Combine(testing::Values(0, 1, 2), testing::Values(0, 1, 2)));
-
-TEST_P(HookFailure, OnOneRankDropsTheStepOnAllAndTrainingGoesOn) {
-  const auto [kind, where] = GetParam();
-  const CommunicationHook failing =
-      std::vector<CommunicationHook>{throw_at_once, throw_after_a_start, throw_later}.at(
-          static_cast<std::size_t>(kind));
-  for (const CommunicationHook& usual : {CommunicationHook(plain), CommunicationHook(waiting)}) {
-    on_ranks(3, [&, where = where](const ContextPointer& context) {
-      auto network = make_network();
-      bool breaks = false;
-      const CommunicationHook hook = [&](GradientBucket& bucket, BucketCollective& collective) {
-        return (breaks && bucket.index == where ? failing : usual)(bucket, collective);
-      };
-      DistributedOptimizer optimizer(make_optimizer("SGD", network->parameters()),
-                                     network->named_parameters(),
-                                     {.context = context, .communication_hook = hook, .bucket_bytes = 256});
-      train(*context, network, optimizer, 1);
-      for (int time = 0; time < 2; ++time) {
-        const auto before = copies_of(network->parameters());
-        breaks = context->rank() == 1;
-        optimizer.zero_grad();
-        const auto backward = [&] { loss_of(network, inputs_of(0), targets_of(0)).backward(); };
-        if (breaks) {
-          EXPECT_EQ(message_of<std::runtime_error>(backward), "the hook is broken");
-        } else {
-          EXPECT_THROW(backward(), StepDiscarded);
-        }
-        EXPECT_FALSE(optimizer.step().defined());
-        expect_same_bits(network->parameters(), before, "the step was taken");
-        breaks = false;
-        train(*context, network, optimizer, 2);
-        EXPECT_FALSE(torch::equal(network->parameters()[0], before[0]));
-        const auto highest = allreduce(network->parameters()[0], {.op = Max, .context = context});
-        EXPECT_TRUE(torch::equal(network->parameters()[0], highest)) << "ranks differ";
-      }
-    });
-  }
-}
-
-struct BrokenLayer : torch::autograd::Function<BrokenLayer> {
-  static torch::Tensor forward(torch::autograd::AutogradContext*, const torch::Tensor& input) {
-    return input.clone();
-  }
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext*,
-                                               const torch::autograd::tensor_list&) {
-    throw std::runtime_error("this layer is broken");
-  }
-};
-
-TEST_P(Hook, ABackwardThatThrowsDropsTheStepOnAllRanks) {
-  if (GetParam() == 1) GTEST_SKIP() << "nothing to drop with one rank";
-  on_ranks(GetParam(), [](const ContextPointer& context) {
-    for (const CommunicationHook& hook : {CommunicationHook(plain), CommunicationHook(waiting)}) {
-      TwoWeights model;
-      torch::optim::SGD sgd(model.parameters(), 0.1);
-      DistributedOptimizer optimizer(sgd, model.named_parameters(),
-                                     {.context = context, .communication_hook = hook, .bucket_bytes = 1});
-      const auto before = model.a.detach().clone();
-      if (context->rank() == 0) {
-        const auto broken = BrokenLayer::apply(model.a);
-        EXPECT_THROW(torch::cat({broken, model.b.view(-1)}).sum().backward(), std::runtime_error);
-      } else {
-        EXPECT_THROW((model.a.sum() + model.b.sum()).backward(), StepDiscarded);
-      }
-      EXPECT_FALSE(optimizer.step().defined());
-      EXPECT_TRUE(torch::equal(model.a, before));
-      optimizer.zero_grad();
-      (model.a * (1.0 + context->rank())).sum().backward();
-      EXPECT_TRUE(torch::allclose(model.a.grad(), torch::full_like(model.a, (context->size() + 1) / 2.0)));
-      optimizer.step();
-    }
-  });
-}
-
-TEST(HookMistakes, AreToldOnEveryRankAndTrainingGoesOn) {
-  const auto wrong_length = [](GradientBucket& bucket, BucketCollective&) -> PendingTensor {
-    return bucket.values.narrow(0, 0, 1);
-  };
-  const auto wrong_type = [](GradientBucket& bucket, BucketCollective&) -> PendingTensor {
-    return bucket.values.to(torch::kFloat32);
-  };
-  const auto nothing = [](GradientBucket&, BucketCollective&) -> PendingTensor { return torch::Tensor(); };
-  const auto too_many = [](GradientBucket& bucket, BucketCollective& collective) -> PendingTensor {
-    for (int i = 0; i < 9; ++i) static_cast<void>(collective.allreduce_(bucket.values.clone()));
-    return bucket.values;
-  };
-  const std::vector<std::pair<std::string, CommunicationHook>> mistakes{
-      {"expected a result of 7 elements of Double on cpu, got 1 elements of Double", wrong_length},
-      {"expected a result of 7 elements of Double on cpu, got 7 elements of Float", wrong_type},
-      {"got an undefined tensor", nothing},
-      {"may start 8 operations a bucket", too_many},
-  };
-  on_ranks(2, [&](const ContextPointer& context) {
-    for (const auto& [expected, hook] : mistakes) {
-      TwoWeights model;
-      torch::optim::SGD sgd(model.parameters(), 0.1);
-      bool is_wrong = true;
-      const CommunicationHook chosen = [&, &wrong = hook](GradientBucket& bucket,
-                                                          BucketCollective& collective) {
-        return is_wrong ? wrong(bucket, collective) : plain(bucket, collective);
-      };
-      DistributedOptimizer optimizer(sgd, model.named_parameters(),
-                                     {.context = context, .communication_hook = chosen});
-      const auto backward = [&] { (model.a.sum() + model.b.sum()).backward(); };
-      const std::string told = message_of<std::invalid_argument>(backward);
-      EXPECT_NE(told.find(expected), std::string::npos) << told;
-      optimizer.zero_grad();
-      is_wrong = false;
-      EXPECT_NO_THROW(backward());
-      EXPECT_TRUE(torch::allclose(model.a.grad(), torch::ones_like(model.a)));
-    }
-  });
-}
-
-TEST(HookMistakes, OperationsThatDifferBetweenRanksAreAMismatchOnEveryRank) {
-  on_ranks(3, [](const ContextPointer& context) {
-    TwoWeights model;
-    torch::optim::SGD sgd(model.parameters(), 0.1);
-    bool is_wrong = true;
-    const CommunicationHook hook = [&](GradientBucket& bucket,
-                                       BucketCollective& collective) -> PendingTensor {
-      if (is_wrong && collective.rank() == 2) return collective.allreduce_(bucket.values.to(torch::kFloat32));
-      return collective.allreduce_(bucket.values);
-    };
-    DistributedOptimizer optimizer(sgd, model.named_parameters(),
-                                   {.context = context, .communication_hook = hook});
-    const auto backward = [&] { (model.a.sum() + model.b.sum()).backward(); };
-    EXPECT_THROW(backward(), MismatchError);
-    EXPECT_FALSE(optimizer.step().defined());
-    is_wrong = false;
-    optimizer.zero_grad();
-    EXPECT_NO_THROW(backward());
-    optimizer.step();
-  });
-}
-
-TEST(HookMistakes, AFailedWorldIsAnErrorAndNotAHang) {
-  on_ranks(
-      2,
-      [](const ContextPointer& context) {
-        TwoWeights model;
-        torch::optim::SGD sgd(model.parameters(), 0.1);
-        DistributedOptimizer optimizer(sgd, model.named_parameters(),
-                                       {.context = context, .communication_hook = waiting});
-        if (context->rank() == 1) context->session().abort(Status::aborted("rank 1: its disk is on fire"));
-        EXPECT_THROW(model.a.sum().backward(), WorldError);
-        EXPECT_THROW(optimizer.step(), WorldError);
-      },
-      /*ends_well=*/false);
 }
 
 }  // namespace
