@@ -44,7 +44,10 @@ BucketRound::BucketRound(Parts parts)
   }
   IndexGroups plan = plan_buckets(items, parts_.groups, parts_.bucket_bytes);
   for (std::size_t b = 0; b < plan.size(); ++b) {
-    for (const std::size_t index : plan[b]) bucket_of_[index] = b;
+    for (std::size_t i = 0; i < plan[b].size(); ++i) {
+      bucket_of_[plan[b][i]] = b;
+      place_of_[plan[b][i]] = i;
+    }
     buckets_.push_back(make_bucket(std::move(plan[b]), b, b + 1 == plan.size()));
   }
 }
@@ -91,9 +94,9 @@ void BucketRound::start_next() {
   Bucket& bucket = buckets_[next_++];
   GradientBucket& shown = bucket.shown;
   for (std::size_t i = 0; i < bucket.members.size(); ++i) {
-    const at::Tensor& value = parts_.parameters[bucket.members[i]].tensor.grad();
+    const at::Tensor value = parts_.value_of(bucket.members[i]);
     const at::Tensor place = slice(bucket, shown.values, i);
-    if (value.defined() && value.layout() == c10::kStrided) {
+    if (value.defined()) {
       place.copy_(value);
     } else {
       place.zero_();
@@ -105,12 +108,25 @@ void BucketRound::start_next() {
                     [&] { bucket.pending.push_back(parts_.hook(given, bucket.collective)); });
 }
 
-void BucketRound::finish() {
+void BucketRound::start_rest() {
   while (next_ < buckets_.size()) start_next();
+}
+
+bool BucketRound::wait_until(Deadline deadline) const {
+  for (const Bucket& bucket : buckets_) {
+    for (const Handle& handle : bucket.collective.started_) {
+      if (!handle.wait_until(deadline)) return false;
+    }
+  }
+  return true;
+}
+
+void BucketRound::finish() {
   told_as_discarded(parts_.context->rank(), [this] {
     for (Bucket& bucket : buckets_) {
-      bucket.result = bucket.pending.front().wait();
-      check(bucket, bucket.result);
+      const at::Tensor result = bucket.pending.front().wait();
+      check(bucket, result);
+      bucket.result = result.detach().reshape({-1});
     }
   });
 }
@@ -141,7 +157,7 @@ void BucketRound::give_up() {
       declaration.kind = kGivenUp;
       Session& session = parts_.context->session();
       const Result<TensorId> id = session.declare(declaration);
-      if (!id.is_ok()) continue;  // given up before
+      if (!id.is_ok()) continue;  // this rank has given up before
       Submission submission;
       submission.id = id.value();
       given_up_.push_back(session.submit(std::move(submission)));
@@ -163,23 +179,9 @@ void BucketRound::wait_for_all() {
   for (const Work& work : given_up_) static_cast<void>(work.wait());
 }
 
-void BucketRound::take_over(const std::function<bool(std::size_t)>& is_used) {
-  for (const Bucket& bucket : buckets_) {
-    const at::Tensor flat = bucket.result.detach().reshape({-1});
-    for (std::size_t i = 0; i < bucket.members.size(); ++i) {
-      if (!is_used(bucket.members[i])) continue;
-      at::Tensor parameter = parts_.parameters[bucket.members[i]].tensor;
-      at::Tensor& value = parameter.mutable_grad();
-      if (value.defined() && value.layout() != c10::kStrided) continue;
-      const at::Tensor mean = slice(bucket, flat, i);
-      // A storage with other users may be another parameter's gradient.
-      if (value.defined() && value.storage().use_count() == 1) {
-        value.detach().copy_(mean);
-      } else {
-        value = mean.clone();
-      }
-    }
-  }
+at::Tensor BucketRound::result_of(std::size_t index) const {
+  const Bucket& bucket = buckets_[bucket_of_[index]];
+  return slice(bucket, bucket.result, place_of_[index]);
 }
 
 void BucketRound::end() {

@@ -25,24 +25,31 @@ class BucketRound {
     CommunicationHook hook;
     BucketCollective::Options reduction;
     std::vector<NamedParameter> parameters;
+    // What this rank contributes to gradient i: dense, of the parameter's shape; undefined: zeros.
+    std::function<at::Tensor(std::size_t)> value_of;
     IndexGroups groups;
     std::size_t bucket_bytes = 0;
     std::string suffix;  // of the names of operations
   };
   explicit BucketRound(Parts parts);
 
-  // p.grad of parameter `index` is complete. Starts the buckets whose turn it is. Throws what the hook throws, or StepDiscarded.
+  // The value of gradient `index` is complete. Starts the buckets whose turn it is. Throws what the hook throws, or StepDiscarded.
   void arrive(std::size_t index);
-  // Whether the gradient is on its way: what is added to p.grad now would be lost.
+  // Whether the gradient is on its way: what is added to it now would be lost.
   bool has_started(std::size_t index) const;
-  // Starts the rest, with p.grad as it is or zeros, and waits for all results. Throws as arrive(), and what is wrong with a result.
+  // The end of a round that goes well. First: starts the rest, with values as they are. Throws as arrive().
+  void start_rest();
+  // Second: true when everything that hooks have started is done, false if the deadline passed.
+  bool wait_until(Deadline deadline) const;
+  // Third: takes the results. Throws what a then() throws, StepDiscarded, or what is wrong with a result.
   void finish();
+  // Then: what became of gradient `index`. Memory of the bucket: copy it.
+  at::Tensor result_of(std::size_t index) const;
+
   // This rank will start nothing more in this round. Never throws for a failed world.
   void give_up();
   // Until everything this rank has started, also by giving up, has ended, whatever the outcome. The other ranks have finished or given up.
   void wait_for_all();
-  // After finish(): the results become p.grad where `is_used`.
-  void take_over(const std::function<bool(std::size_t)>& is_used);
   // The next round may begin.
   void end();
 
@@ -65,6 +72,7 @@ class BucketRound {
   Parts parts_;
   std::vector<Bucket> buckets_;
   std::vector<std::size_t> bucket_of_;  // [parameter]
+  std::vector<std::size_t> place_of_;   // [parameter] in its bucket
   std::vector<bool> has_arrived_;       // [parameter], in this round
   std::size_t next_ = 0;                // bucket to start
   std::vector<Work> given_up_;

@@ -119,6 +119,11 @@ class Operation {
 
 bool Handle::done() const { return state_->is_waited_for || state_->work.done(); }
 
+bool Handle::wait_until(Deadline deadline) const {
+  if (!state_->is_waited_for) static_cast<void>(state_->work.wait(deadline));
+  return done();
+}
+
 at::Tensor Handle::wait() {
   State& state = *state_;
   if (!state.is_waited_for) {

@@ -34,7 +34,8 @@ GradientExchange::GradientExchange(std::shared_ptr<Context> context, std::vector
       facts_(parameters.size()) {
   if (options_.hook && context_->size() > 1) {
     buckets_ = std::make_unique<BucketRound>(
-        BucketRound::Parts{context_, options_.hook, options_.reduction, parameters, options_.groups,
+        BucketRound::Parts{context_, options_.hook, options_.reduction, parameters,
+                           [this](std::size_t i) { return dense_gradient(i); }, options_.groups,
                            options_.bucket_bytes, name_of_operation("")});
   }
   gradients_.reserve(parameters.size());
@@ -242,7 +243,7 @@ Status GradientExchange::wait_for_gradients() {
 }
 
 void GradientExchange::take_over_results() {
-  if (buckets_) buckets_->take_over([this](std::size_t i) { return facts_.is_used_somewhere(i); });
+  if (buckets_) take_over_buckets();
   for (Gradient& gradient : gradients_) {
     if (!gradient.work.is_valid()) continue;
     let_current_stream_wait(gradient.work.completion(), gradient.memory.device());

@@ -105,6 +105,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void produce_kept_gradients();
   // The communication hook for what is left. If it throws, the round is closed as failed.
   void finish_buckets();
+  at::Tensor dense_gradient(std::size_t index) const;
+  void take_over_buckets();
   void close_round();
   void close_failed_round();
   // Declares if `id` is new. The operation on `memory`, in place.

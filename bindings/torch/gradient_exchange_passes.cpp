@@ -27,11 +27,31 @@ void GradientExchange::produce_kept_gradients() {
 
 void GradientExchange::finish_buckets() {
   try {
+    buckets_->start_rest();
     buckets_->finish();
   } catch (...) {
     close_failed_round();
     settle_locked();
     throw;
+  }
+}
+
+at::Tensor GradientExchange::dense_gradient(std::size_t index) const {
+  const at::Tensor& value = gradients_[index].parameter.grad();
+  return value.defined() && value.layout() == c10::kStrided ? value : at::Tensor();
+}
+
+void GradientExchange::take_over_buckets() {
+  for (std::size_t i = 0; i < gradients_.size(); ++i) {
+    if (!facts_.is_used_somewhere(i)) continue;
+    at::Tensor& value = gradients_[i].parameter.mutable_grad();
+    if (value.defined() && value.layout() != c10::kStrided) continue;
+    // A storage with other users may be another parameter's gradient.
+    if (value.defined() && value.storage().use_count() == 1) {
+      value.detach().copy_(buckets_->result_of(i));
+    } else {
+      value = buckets_->result_of(i).clone();
+    }
   }
 }
 
