@@ -1,7 +1,7 @@
 // Which backwards communicate and which only add to p.grad: backward_passes_per_step, no_sync().
 //
-// A pass is all that runs between the first gradient and the end of the last backward that is open then. It is decided at its first gradient
-// whether it is local. The first pass that is not ends the accumulation, as does a step().
+// A pass is an outermost backward. It is decided at its first gradient whether it is local. The first that is not ends the accumulation, as
+// does a step().
 // Not thread-safe: the exchange's mutex covers it.
 #pragma once
 
@@ -14,10 +14,12 @@ class Accumulation {
   void hold() { ++holds_; }
   void release() { --holds_; }
 
-  void begin_pass() { is_local_ = holds_ > 0 || local_passes_ + 1 < passes_per_round_; }
-  // Whether gradients of this pass stay on this rank for now.
-  bool is_local() const { return is_local_; }
-  void end_local_pass() { ++local_passes_; }
+  // The first gradient of a backward: true if its gradients stay on this rank for now.
+  bool begin_pass() {
+    const bool is_local = holds_ > 0 || local_passes_ + 1 < passes_per_round_;
+    if (is_local) ++local_passes_;
+    return is_local;
+  }
   // Whether there were local passes since the last round.
   bool is_pending() const { return local_passes_ > 0; }
   void start_afresh() { local_passes_ = 0; }
@@ -26,7 +28,6 @@ class Accumulation {
   int passes_per_round_;
   int local_passes_ = 0;
   int holds_ = 0;  // living no_sync guards
-  bool is_local_ = false;
 };
 
 }  // namespace hvd

@@ -118,6 +118,10 @@ bool BucketRound::wait_until(Deadline deadline) const {
       if (!handle.wait_until(deadline)) return false;
     }
   }
+  for (const Work& work : given_up_) {
+    static_cast<void>(work.wait(deadline));
+    if (!work.done()) return false;
+  }
   return true;
 }
 
@@ -164,19 +168,6 @@ void BucketRound::give_up() {
     }
   }
   next_ = buckets_.size();
-}
-
-void BucketRound::wait_for_all() {
-  for (Bucket& bucket : buckets_) {
-    for (Handle& handle : bucket.collective.started_) {
-      try {
-        handle.wait();
-      } catch (const std::exception&) {
-        continue;  // told by who has waited for it in earnest
-      }
-    }
-  }
-  for (const Work& work : given_up_) static_cast<void>(work.wait());
 }
 
 at::Tensor BucketRound::result_of(std::size_t index) const {

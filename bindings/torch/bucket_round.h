@@ -39,7 +39,8 @@ class BucketRound {
   bool has_started(std::size_t index) const;
   // The end of a round that goes well. First: starts the rest, with values as they are. Throws as arrive().
   void start_rest();
-  // Second: true when everything that hooks have started is done, false if the deadline passed.
+  // Second: true when everything that this rank has started, also by giving up, has ended, whatever the outcome; false if the deadline
+  // passed. The other ranks finish or give up, too.
   bool wait_until(Deadline deadline) const;
   // Third: takes the results. Throws what a then() throws, StepDiscarded, or what is wrong with a result.
   void finish();
@@ -48,8 +49,6 @@ class BucketRound {
 
   // This rank will start nothing more in this round. Never throws for a failed world.
   void give_up();
-  // Until everything this rank has started, also by giving up, has ended, whatever the outcome. The other ranks have finished or given up.
-  void wait_for_all();
   // The next round may begin.
   void end();
 

@@ -13,13 +13,15 @@
 namespace hvd {
 namespace {
 
-// The optimizer's parameters in the order and with the names of the model,
+// The optimizer's parameters that `exchange` (nullptr: nobody) does not have, in the order and with the names of the model,
 // each once even if it has several names.
-std::vector<NamedParameter> named_parameters_of(const torch::optim::Optimizer& optimizer,
-                                                const NamedTensors& named) {
+std::vector<NamedParameter> new_parameters_of(const torch::optim::Optimizer& optimizer,
+                                              const NamedTensors& named, const GradientExchange* exchange) {
   std::unordered_set<const c10::TensorImpl*> wanted;
   for (const auto& group : optimizer.param_groups()) {
-    for (const at::Tensor& parameter : group.params()) wanted.insert(parameter.unsafeGetTensorImpl());
+    for (const at::Tensor& parameter : group.params()) {
+      if (exchange == nullptr || !exchange->has(parameter)) wanted.insert(parameter.unsafeGetTensorImpl());
+    }
   }
   const std::size_t expected = wanted.size();
   std::vector<NamedParameter> found;
@@ -41,7 +43,7 @@ std::shared_ptr<GradientExchange> make_exchange(const torch::optim::Optimizer& o
                                                 const DistributedOptimizerOptions& options) {
   DistributedOptimizerOptions complete = options;
   if (!complete.context) complete.context = context();
-  std::vector<NamedParameter> parameters = named_parameters_of(optimizer, named);
+  std::vector<NamedParameter> parameters = new_parameters_of(optimizer, named, nullptr);
   ExchangeOptions for_exchange = exchange_options_of(complete, parameters);
   return GradientExchange::create(complete.context, std::move(parameters), std::move(for_exchange));
 }
@@ -65,7 +67,28 @@ DistributedOptimizer::DistributedOptimizer(std::unique_ptr<torch::optim::Optimiz
 
 DistributedOptimizer::~DistributedOptimizer() { exchange_->detach(); }
 
+void DistributedOptimizer::add_parameters(const NamedTensors& named_parameters) {
+  exchange_->add(new_parameters_of(*optimizer_, named_parameters, exchange_.get()));
+}
+
+void DistributedOptimizer::check_parameters() const {
+  std::size_t count = 0;
+  for (const auto& group : optimizer_->param_groups()) count += group.params().size();
+  if (count <= exchange_->parameter_count()) return;
+  std::unordered_set<const c10::TensorImpl*> different;
+  for (const auto& group : optimizer_->param_groups()) {
+    for (const at::Tensor& parameter : group.params()) different.insert(parameter.unsafeGetTensorImpl());
+  }
+  if (different.size() <= exchange_->parameter_count()) return;
+  throw std::invalid_argument(
+      text("DistributedOptimizer: the optimizer has ", different.size(),
+           " parameters, but the gradients of only ", exchange_->parameter_count(),
+           " are averaged: after add_param_group() call add_parameters(model->named_parameters()) of the "
+           "DistributedOptimizer, on every rank"));
+}
+
 at::Tensor DistributedOptimizer::step(const LossClosure& closure) {
+  check_parameters();
   if (closure) return step_with_closure(closure);
   if (!exchange_->finish_step()) return {};
   clip();

@@ -1,71 +1,95 @@
+// What a GradientExchange is made of, and what autograd tells it.
 #include "bindings/torch/gradient_exchange.h"
 
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
-#include "bindings/torch/device_order.h"
 #include "bindings/torch/gradient_hook.h"
 #include "bindings/torch/model_agreement.h"
+#include "bindings/torch/sparse_rows.h"
 #include "bindings/torch/tensor_facts.h"
 #include "horovod_cpp/base/log.h"
 #include "horovod_cpp/base/text.h"
-#include "horovod_cpp/torch/collectives.h"
 #include "horovod_cpp/torch/errors.h"
 
 namespace hvd {
+
 std::shared_ptr<GradientExchange> GradientExchange::create(std::shared_ptr<Context> context,
                                                            std::vector<NamedParameter> parameters,
                                                            ExchangeOptions options) {
-  std::shared_ptr<GradientExchange> exchange(
-      new GradientExchange(std::move(context), std::move(parameters), std::move(options)));
-  exchange->check_agreement();
-  exchange->install_hooks();
+  std::shared_ptr<GradientExchange> exchange(new GradientExchange(std::move(context), std::move(options)));
+  check_same_options(exchange->options_.facts, exchange->name_of_operation("agreement on options"),
+                     exchange->context_);
+  exchange->add(std::move(parameters));
   return exchange;
 }
 
-GradientExchange::GradientExchange(std::shared_ptr<Context> context, std::vector<NamedParameter> parameters,
-                                   ExchangeOptions options)
+GradientExchange::GradientExchange(std::shared_ptr<Context> context, ExchangeOptions options)
     : context_(std::move(context)),
       options_(std::move(options)),
       number_(context_->take_optimizer_number()),
-      groups_(parameters.size(), options_.groups),
+      groups_(0, {}),
       accumulation_(options_.passes_per_round),
-      facts_(parameters.size()) {
-  if (options_.hook && context_->size() > 1) {
-    buckets_ = std::make_unique<BucketRound>(
-        BucketRound::Parts{context_, options_.hook, options_.reduction, parameters,
-                           [this](std::size_t i) { return dense_gradient(i); }, options_.groups,
-                           options_.bucket_bytes, name_of_operation("")});
-  }
-  gradients_.reserve(parameters.size());
+      facts_(0) {}
+
+std::vector<GradientExchange::Gradient> GradientExchange::gradients_of(
+    std::vector<NamedParameter> parameters) {
+  std::vector<Gradient> gradients;
+  gradients.reserve(parameters.size());
   for (NamedParameter& parameter : parameters) {
     Gradient gradient;
     gradient.name = std::move(parameter.name);
     gradient.parameter = std::move(parameter.tensor);
-    gradients_.push_back(std::move(gradient));
+    gradients.push_back(std::move(gradient));
+  }
+  return gradients;
+}
+
+void GradientExchange::add(std::vector<NamedParameter> parameters) {
+  Lock lock(mutex_);
+  settle_locked(lock);
+  std::vector<Gradient> added = gradients_of(std::move(parameters));
+  check_agreement(added);
+  check_hooks(added);
+  const std::size_t before = gradients_.size();
+  std::move(added.begin(), added.end(), std::back_inserter(gradients_));
+  rebuild_plans();
+  facts_ = RoundFacts(gradients_.size());
+  facts_id_ = {};
+  for (std::size_t i = before; i < gradients_.size(); ++i) {
+    install_gradient_hook(gradients_[i].parameter, weak_from_this(), i);
   }
 }
 
-void GradientExchange::check_agreement() const {
-  check_same_options(options_.facts, name_of_operation("agreement on options"), context_);
+void GradientExchange::check_agreement(const std::vector<Gradient>& gradients) const {
+  if (context_->size() == 1) return;
   std::vector<std::string> lines;
-  for (const Gradient& gradient : gradients_) {
+  for (const Gradient& gradient : gradients) {
     lines.push_back(text(gradient.name, ' ', c10::toString(gradient.parameter.scalar_type()), ' ',
                          name_of(shape_of(gradient.parameter))));
   }
   check_same_model(lines, name_of_operation("agreement"), context_);
 }
 
-void GradientExchange::install_hooks() {
-  for (const Gradient& gradient : gradients_) {
+void GradientExchange::check_hooks(const std::vector<Gradient>& gradients) const {
+  for (const Gradient& gradient : gradients) {
     if (!has_gradient_hook(gradient.parameter)) continue;
     throw std::invalid_argument(text("rank ", context_->rank(), ": parameter '", gradient.name,
                                      "' already belongs to a DistributedOptimizer: destroy that one first"));
   }
-  for (std::size_t i = 0; i < gradients_.size(); ++i) {
-    install_gradient_hook(gradients_[i].parameter, weak_from_this(), i);
-  }
+}
+
+bool GradientExchange::has(const at::Tensor& parameter) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(gradients_.begin(), gradients_.end(), [&](const Gradient& gradient) {
+    return gradient.parameter.unsafeGetTensorImpl() == parameter.unsafeGetTensorImpl();
+  });
+}
+
+std::size_t GradientExchange::parameter_count() const {
+  const std::lock_guard lock(mutex_);
+  return gradients_.size();
 }
 
 void GradientExchange::detach() {
@@ -80,72 +104,105 @@ std::string GradientExchange::name_of_operation(const std::string& what) const {
 
 // --- from autograd ---
 
+void GradientExchange::on_gradient_coming() {
+  if (is_idle()) return;
+  Lock lock(mutex_);
+  if (is_detached_) return;
+  settle_locked(lock);
+  watch_this_backward();
+}
+
 void GradientExchange::on_gradient(std::size_t index) {
   if (is_idle()) return;
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (is_detached_) return;
   const at::NoGradGuard no_grad;
-  settle_locked();
   Gradient& gradient = gradients_[index];
   const auto refuse = [&](const char* what) {
     throw std::invalid_argument(
         text("rank ", context_->rank(), ", gradient of '", gradient.name, "': ", what));
   };
-  if (has_sums_ && open_backwards_.empty()) {
-    refuse(
-        "op Sum or average_aggregated_gradients, and a further backward after gradients were reduced would "
-        "reduce them twice: call zero_grad() of the DistributedOptimizer before, or use Average without it");
-  }
-  if (open_backwards_.empty()) accumulation_.begin_pass();
+  settle_locked(lock);
   watch_this_backward();
-  if (accumulation_.is_local()) {
-    gradient.is_kept = true;
-    return;
-  }
-  if (gradient.is_produced && (!buckets_ || buckets_->has_started(index))) {
+  // Without announcement it has been added to what keep_gradients() has kept by now.
+  const bool is_merged = !gradient.parameter.grad().defined();
+  at::Tensor piece;
+  std::swap(piece, is_merged ? gradient.kept : gradient.parameter.mutable_grad());
+  if (is_merged && gradient.is_reduced) {
     refuse(
-        "it arrived twice in one backward (re-entrant checkpointing, or two threads): this is not supported "
-        "yet");
+        "it was added to an average already, because register_hook() in C++ has thrown away what was there: "
+        "call it before the "
+        "DistributedOptimizer is constructed, or zero_grad() of the DistributedOptimizer before each "
+        "backward");
   }
-  const at::Tensor& value = gradient.parameter.grad();
-  if (value.layout() != c10::kStrided) {
-    refuse("it is sparse, and only dense gradients can be averaged: use an embedding with sparse = false");
+  if (piece.layout() == c10::kSparse && !is_sparse_rows(piece)) piece = piece.to_dense();
+  const bool is_dense = piece.layout() == c10::kStrided;
+  if (!is_dense && piece.layout() != c10::kSparse) {
+    refuse("its layout is neither dense nor sparse (COO), and no other can be reduced");
   }
-  gradient.is_produced = true;
-  if (buckets_) return buckets_->arrive(index);
   // Autograd takes over an incoming gradient without looking who else holds its storage: a view of what backward still reads, or of
-  // another parameter's gradient. Here p.grad holds it, and usually autograd's own reference that is about to go.
-  gradient.is_shared = value.storage().use_count() > 2;
-  const at::Tensor memory = value.detach();
-  const bool is_copy = gradient.is_shared || !is_plain_memory(memory);
-  gradient.memory = is_copy ? contiguous_copy(memory) : memory;
-  gradient.is_copy = is_copy;
-  submit(groups_.arrive(index));
+  // another parameter's gradient. Here `piece` holds it, and usually autograd's own reference that is about to go.
+  const bool is_shared = is_dense && piece.storage().use_count() > 2;
+  if (is_local(current_graph_task())) return keep_piece(gradient, piece, is_shared);
+  take(gradient, piece, is_shared);
+}
+
+bool GradientExchange::is_open(int graph_task) const {
+  return std::any_of(open_backwards_.begin(), open_backwards_.end(),
+                     [graph_task](const OpenBackward& open) { return open.graph_task == graph_task; });
 }
 
 void GradientExchange::watch_this_backward() {
   const int graph_task = current_graph_task();
-  if (std::find(open_backwards_.begin(), open_backwards_.end(), graph_task) != open_backwards_.end()) return;
-  call_at_end_of_backward(shared_from_this(), graph_task);
-  open_backwards_.push_back(graph_task);
+  if (is_open(graph_task)) return;
+  open_backward(accumulation_.begin_pass());
 }
 
-void GradientExchange::on_backward_end(int graph_task) {
-  const std::lock_guard lock(mutex_);
-  const at::NoGradGuard no_grad;
-  std::erase(open_backwards_, graph_task);
-  if (!open_backwards_.empty() || end_local_pass()) return;
-  if (a_backward_died_) return close_failed_round();
-  close_round();
+void GradientExchange::open_backward(bool is_local) {
+  const int graph_task = current_graph_task();
+  call_at_end_of_backward(shared_from_this(), graph_task);
+  open_backwards_.push_back({graph_task, false, is_local});
+  keep_gradients();
+}
+
+void GradientExchange::on_backward_inside_another(int graph_task, bool ended_well) noexcept {
+  bool is_handed_over = false;
+  try {
+    const std::lock_guard lock(mutex_);
+    const auto inner = std::find_if(open_backwards_.begin(), open_backwards_.end(),
+                                    [&](const OpenBackward& open) { return open.graph_task == graph_task; });
+    if (inner == open_backwards_.end()) return;
+    const bool has_failed = inner->has_failed || !ended_well;
+    // Both are one pass.
+    if (const bool is_local = inner->is_local; !is_open(current_graph_task())) open_backward(is_local);
+    for (OpenBackward& open : open_backwards_) {
+      if (open.graph_task == current_graph_task() && has_failed) open.has_failed = true;
+    }
+    std::erase_if(open_backwards_, [&](const OpenBackward& open) { return open.graph_task == graph_task; });
+    is_handed_over = true;
+  } catch (const std::exception& error) {
+    Log(LogLevel::error, context_->rank())
+        .error(text("a backward inside another one could not be followed: ", error.what()));
+  }
+  if (!is_handed_over) on_backward_death(graph_task);
 }
 
 void GradientExchange::on_backward_death(int graph_task) noexcept {
   try {
     const std::lock_guard lock(mutex_);
-    if (std::erase(open_backwards_, graph_task) == 0) return;
     const at::NoGradGuard no_grad;
-    a_backward_died_ = true;
-    if (open_backwards_.empty() && !end_local_pass()) close_failed_round();
+    if (closer_ == graph_task) {
+      // What threw was a final callback of somebody else. This rank has promised its part of the round; the next call ends it.
+      if (phase_ == Phase::open) send_facts();
+      closer_ = kNobody;
+      round_ended_.notify_all();
+      return;
+    }
+    if (is_local(graph_task)) return end_local_backward(graph_task, /*has_failed=*/true);
+    const auto is_this = [&](const OpenBackward& open) { return open.graph_task == graph_task; };
+    if (std::erase_if(open_backwards_, is_this) == 0) return;
+    if (closer_ == kNobody && phase_ == Phase::open) return close_failed_round();
+    ++deaths_to_close_;
   } catch (const std::exception& error) {
     // Another exception is on its way; the next call finds the round unsettled.
     Log(LogLevel::error, context_->rank())
@@ -153,132 +210,37 @@ void GradientExchange::on_backward_death(int graph_task) noexcept {
   }
 }
 
-// --- a round ---
-
-template <class Submit>
-void GradientExchange::submit_or_end_session(Submit&& submit) {
+bool GradientExchange::advance_close(int graph_task, std::chrono::milliseconds patience) {
+  Lock lock(mutex_);
+  const at::NoGradGuard no_grad;
+  const auto is_this = [&](const OpenBackward& open) { return open.graph_task == graph_task; };
+  if (is_local(graph_task)) {
+    const auto local = std::find_if(open_backwards_.begin(), open_backwards_.end(), is_this);
+    end_local_backward(graph_task, local->has_failed);
+    return true;
+  }
   try {
-    submit();
-  } catch (const std::exception& error) {
-    // The other ranks wait for what could not be submitted.
-    context_->session().abort(
-        Status::aborted(text("rank ", context_->rank(),
-                             ": gradients could not be submitted at the end of backward: ", error.what())));
-    end_round();
+    if (closer_ == kNobody) settle_locked(lock);
+    if (closer_ != graph_task && closer_ != kNobody) {
+      round_ended_.wait_for(lock, patience);
+      return false;
+    }
+    const auto open = std::find_if(open_backwards_.begin(), open_backwards_.end(), is_this);
+    if (open != open_backwards_.end()) {
+      const bool has_failed = open->has_failed || a_local_backward_failed_;
+      open_backwards_.erase(open);
+      if (has_failed) {
+        close_failed_round();
+        return true;
+      }
+      closer_ = graph_task;
+    }
+    return advance(lock, Deadline::after(patience));
+  } catch (...) {
+    std::erase_if(open_backwards_, is_this);
+    if (open_backwards_.empty() && closer_ == kNobody) give_gradients_back();
     throw;
   }
-}
-
-void GradientExchange::close_round() {
-  const std::int64_t round = rounds_ - rounds_at_step_;
-  produce_kept_gradients();
-  if (buckets_) finish_buckets();
-  submit_or_end_session([&] { submit_facts(false); });
-  const Status facts_status = facts_work_.wait();
-  const int failures = facts_status.is_ok() ? facts_.failed_backwards() : 0;
-  if (facts_status.is_ok()) {
-    submit_or_end_session([&] {
-      if (!buckets_)
-        return submit_rest([&](std::size_t i) { return failures > 0 || facts_.is_used_somewhere(i); });
-      if (failures > 0) buckets_->give_up();
-    });
-  }
-  const Status status = wait_for_gradients();
-  const bool same_round = !facts_status.is_ok() || facts_.all_in_same_round(context_->size());
-  if (facts_status.is_ok() && status.is_ok() && failures == 0 && same_round) take_over_results();
-  end_round();
-  if (!facts_status.is_ok()) drop_step(facts_status);
-  if (!status.is_ok()) drop_step(status);
-  if (!same_round) {
-    drop_step(Status::mismatch(
-        text("rank ", context_->rank(), ": this was its backward number ", round + 1,
-             " since the last step(), but other ranks are at another one, so steps are mixed up and "
-             "parameters may differ. "
-             "Take the same number of backwards a step on every rank, and restart from a checkpoint.")));
-  }
-  if (failures > 0) {
-    step_is_dropped_ = true;
-    throw StepDiscarded(Status::aborted(
-        text("rank ", context_->rank(), ": backward threw on ", failures,
-             " other rank(s), so this step is dropped on all ranks. The cause is in the output "
-             "of that rank; training can go on with the next step.")));
-  }
-}
-
-void GradientExchange::close_failed_round() {
-  is_unsettled_ = true;
-  submit_or_end_session([&] {
-    if (buckets_) {
-      buckets_->give_up();
-    } else {
-      submit_rest([](std::size_t) { return true; });
-    }
-    for (Gradient& gradient : gradients_) gradient.is_produced = false;
-    submit_facts(true);
-  });
-}
-
-void GradientExchange::settle_locked() {
-  if (!is_unsettled_) return;
-  Status status =
-      facts_work_.is_valid()
-          ? facts_work_.wait()
-          : Status::internal(text("rank ", context_->rank(), ": a failed backward could not be closed"));
-  const Status gradients = wait_for_gradients();
-  if (status.is_ok()) status = gradients;
-  end_round();
-  step_is_dropped_ = true;
-  if (!status.is_ok()) drop_step(status);
-}
-
-Status GradientExchange::wait_for_gradients() {
-  if (buckets_) buckets_->wait_for_all();
-  Status first_failure;
-  for (const Gradient& gradient : gradients_) {
-    if (!gradient.work.is_valid()) continue;
-    const Status status = gradient.work.wait();
-    if (first_failure.is_ok() && !status.is_ok()) first_failure = status;
-  }
-  return first_failure;
-}
-
-void GradientExchange::take_over_results() {
-  if (buckets_) take_over_buckets();
-  for (Gradient& gradient : gradients_) {
-    if (!gradient.work.is_valid()) continue;
-    let_current_stream_wait(gradient.work.completion(), gradient.memory.device());
-    if (!gradient.is_copy) continue;
-    at::Tensor& value = gradient.parameter.mutable_grad();
-    if (value.defined() && !gradient.is_shared) {
-      value.detach().copy_(gradient.memory);
-    } else {
-      value = gradient.memory;
-    }
-  }
-  has_sums_ = !options_.is_repeatable();
-}
-
-void GradientExchange::end_round() {
-  for (Gradient& gradient : gradients_) {
-    gradient.work = {};
-    gradient.is_produced = false;
-    gradient.is_kept = false;
-    gradient.is_shared = false;
-    gradient.memory.reset();
-  }
-  if (buckets_) buckets_->end();
-  groups_.start_afresh();
-  accumulation_.start_afresh();
-  facts_work_ = {};
-  is_unsettled_ = false;
-  a_backward_died_ = false;
-  ++rounds_;
-}
-
-void GradientExchange::drop_step(const Status& why) {
-  step_is_dropped_ = true;
-  throw_if_failed(why);
-  throw InternalError(Status::internal("a step was dropped without a reason"));
 }
 
 }  // namespace hvd

@@ -1,23 +1,29 @@
 // GradientExchange: reduces the gradients of one set of parameters over all ranks, once a backward.
 //
-// A backward of autograd is a graph task; a round of the exchange opens with the first gradient and closes
-// when the last open graph task ends (several run at once with threads or re-entrant checkpointing).
-// In a round every rank
-//   1. submits p.grad as each becomes complete,
+// While a backward runs, p.grad is taken away (kept), so that what autograd accumulates is this backward's piece alone, in memory of its own.
+// Each piece is taken as it becomes complete. A round of the exchange ends with each outermost backward. In a round every rank
+//   1. submits the piece of each gradient as it comes, together with what was in p.grad, unless that is reduced already,
 //   2. at the close submits its facts (RoundFacts): which gradients it produced, whether its backward failed, which round this is,
-//   3. submits a stand-in (p.grad as it was, or zeros) for each gradient that it did not produce and another
-//      rank did,
-//   4. waits for everything.
-// A backward that threw closes the round by submitting stand-ins for all the rest and a failure in the facts;
+//   3. submits for each gradient that it has not submitted, and another rank has, what was in p.grad or zeros, and sparse gradients,
+//   4. waits for everything. The result becomes p.grad or, if what was there is reduced already, is added to it.
+// A further piece of a gradient in the same round (re-entrant checkpointing, threads) is spilled: it is reduced in another round that follows
+// at once, if facts say that some rank has such pieces. So it does not matter which pieces meet in a round: sums of sums are sums.
+// A backward that threw closes its round by submitting stand-ins for all the rest and a failure in the facts;
 // the others do likewise when they read it, so that everything ends everywhere. All ranks then drop the step.
 //
-// Threading: every method may be called from any thread; hooks of one round run one at a time.
+// Threading: every method may be called from any thread. Backwards may run on several threads at once; each has a round of its own, one
+// after the other, and p.grad is back when the last has ended. Nothing waits for a rank with mutex_ held but settle_locked().
+// Several exchanges may end with the same backward, in another order on another rank, or not at all there: a close is done in steps, and
+// no step waits for what another exchange does later (advance_close).
 // Ownership: hooks refer weakly to the exchange, a running backward strongly; the parameters are kept alive.
 // Errors: exceptions of errors.h.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
+#include <condition_variable>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -42,6 +48,10 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   static std::shared_ptr<GradientExchange> create(std::shared_ptr<Context> context,
                                                   std::vector<NamedParameter> parameters,
                                                   ExchangeOptions options);
+  // More parameters. Collective, not while a backward runs. Throws as create(), and has then changed nothing.
+  void add(std::vector<NamedParameter> parameters);
+  bool has(const at::Tensor& parameter) const;
+  std::size_t parameter_count() const;
   // Removes the hooks. Waits for nothing.
   void detach();
 
@@ -50,12 +60,12 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   // Takes part in a round without a gradient.
   void run_empty_round();
 
-  // settle(), and forgets what was since the last step: rounds, and that the step was to be dropped.
+  // settle(), and forgets what was since the last step: rounds, that p.grad is reduced, and that the step was to be dropped.
   void start_afresh();
   // settle(); runs an empty round if there was none since the last step. False if the step is to be dropped.
   bool finish_step();
-  // While there are more holds than releases, backwards only add to p.grad; what was added is reduced with the first backward after
-  // that, or by finish_step().
+  // While there are more holds than releases, backwards are local: what they add is reduced with the first backward after that, or by
+  // finish_step().
   void hold();
   void release() noexcept;
   // Rounds that were ended, ever.
@@ -66,82 +76,139 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
 
  private:
   friend class GradientHook;
+  friend class ArrivalHook;
   friend class BackwardSentinel;
+  using Lock = std::unique_lock<std::mutex>;
 
+  struct Reduction {  // what the core knows it by
+    TensorId id;
+    std::optional<DataType> dtype;
+  };
   struct Gradient {
     std::string name;
     at::Tensor parameter;
-    TensorId id;
-    std::optional<DataType> declared_dtype;
+    Reduction dense;
+    Reduction rows;           // see sparse_rows.h
+    bool is_reduced = false;  // p.grad is the same on all ranks: since the last start_afresh()
+    at::Tensor kept;          // p.grad as it was, while backward runs
+    at::Tensor spill;         // pieces for the next round
+    bool has_local = false;   // pieces of local backwards are in p.grad, or kept
     // Of this round:
-    Work work;  // valid once submitted
     bool is_produced = false;
-    bool is_kept = false;  // not of this round: p.grad has what no round has reduced
-    at::Tensor memory;     // what the core works on: p.grad, or a copy
-    bool is_copy = false;
-    bool is_shared = false;  // p.grad's storage has other users: it is replaced, not written
+    at::Tensor value;        // what this rank contributes; undefined: nothing
+    bool is_shared = false;  // its storage has other users: it is replaced, not written
+    Work work;               // valid once submitted
+    at::Tensor memory;       // what the core works on: value's, or a copy
+    enum class Form : std::uint8_t { in_place, copy, rows } form = Form::in_place;
   };
+  struct OpenBackward {
+    int graph_task;
+    bool has_failed;  // one that ran inside it did
+    bool is_local;    // see accumulation.h
+  };
+  struct Outcome {
+    Status status;
+    int failed_backwards = 0;
+  };
+  enum class Phase : std::uint8_t { open, hooks_called, facts_sent, all_sent };
 
-  GradientExchange(std::shared_ptr<Context> context, std::vector<NamedParameter> parameters,
-                   ExchangeOptions options);
+  GradientExchange(std::shared_ptr<Context> context, ExchangeOptions options);
   // Nothing to do for anybody.
   bool is_idle() const { return context_->size() == 1 && !options_.has_divisor; }
-  void check_agreement() const;
-  void install_hooks();
+  static std::vector<Gradient> gradients_of(std::vector<NamedParameter> parameters);
+  void check_agreement(const std::vector<Gradient>& gradients) const;
+  void check_hooks(const std::vector<Gradient>& gradients) const;
 
-  // From autograd.
+  // From autograd (gradient_hook.h).
+  void on_gradient_coming();
   void on_gradient(std::size_t index);
-  void on_backward_end(int graph_task);
+  void on_backward_inside_another(int graph_task, bool ended_well) noexcept;
   void on_backward_death(int graph_task) noexcept;
+  // One step of the close of this backward's round; true if it was the last. Waits at most `patience`, for what other ranks do by
+  // themselves. Throws if the step is dropped; the round is over then.
+  bool advance_close(int graph_task, std::chrono::milliseconds patience);
 
   // All below: mutex_ is held.
+  bool is_open(int graph_task) const;
   void watch_this_backward();
-  void settle_locked();
+  void open_backward(bool is_local);
+  bool is_local(int graph_task) const;
+  // A local backward's share: stays on this rank for now.
+  void keep_piece(Gradient& gradient, const at::Tensor& piece, bool is_shared);
+  void end_local_backward(int graph_task, bool has_failed);
+  void keep_gradients();
+  void give_gradients_back();
+  void settle_locked(Lock& lock);
   // Runs `submit`; if it throws, ends the Session and the round.
   template <class Submit>
   void submit_or_end_session(Submit&& submit);
-  // True if the pass that has just ended was local.
-  bool end_local_pass();
-  void produce_kept_gradients();
-  // The communication hook for what is left. If it throws, the round is closed as failed.
-  void finish_buckets();
-  at::Tensor dense_gradient(std::size_t index) const;
-  void take_over_buckets();
-  void close_round();
+
+  // With a communication hook, before the others: calls it for what is left; waits until what it has started is done.
+  void call_hooks();
+  void finish_hooks(Lock& lock, Deadline deadline);
+  void fail_hook();
+  at::Tensor value_for_hook(std::size_t index) const;
+  at::Tensor take_hook_result(Gradient& gradient);
+  void rebuild_plans();
+
+  // What no backward of this round has produced, but earlier ones have.
+  void produce_leftovers();
+  // The steps of a close. The second and third return false if `deadline` passed; they let go of the lock while they wait.
+  void send_facts();
+  bool send_rest(Lock& lock, Deadline deadline);
+  bool wait_for_results(Lock& lock, Deadline deadline);
+  // True if the round is over; false if another one follows at once. Throws if the step is dropped, and the round is over.
+  bool end_round();
+  // The next of these steps.
+  bool advance(Lock& lock, Deadline deadline);
+  // All of them, for a rank without a backward.
+  void close_round(Lock& lock);
   void close_failed_round();
-  // Declares if `id` is new. The operation on `memory`, in place.
+  void submit_facts();
+  Outcome outcome_of_round() const;
+
+  // `piece` has come: into this round, or spilled.
+  void take(Gradient& gradient, const at::Tensor& piece, bool is_shared);
+  void produce(Gradient& gradient, at::Tensor piece, bool is_shared);
+  // Declares if the id is new. The operation on `memory`, in place.
   Result<Submission> prepare(Declaration declaration, TensorId& id, const at::Tensor& memory);
-  // What `gradients` have as memory, with one wake-up of the core. A failure is the Work's.
-  void submit(const std::vector<std::size_t>& gradients);
   Result<Submission> prepare(Gradient& gradient);
-  // Submits gradients for which `is_wanted` and that were not; those that this rank has not produced as p.grad is, or zeros.
-  void submit_rest(const std::function<bool(std::size_t)>& is_wanted);
-  void make_stand_in(Gradient& gradient);
-  void submit_facts(bool backward_failed);
-  // Waits for every submitted gradient and returns the first failure.
-  Status wait_for_gradients();
-  void take_over_results();
-  void end_round();
+  // What these have as memory, with one wake-up of the core. A failure is the Work's.
+  void submit(const std::vector<std::size_t>& gradients);
+  // Memory for a gradient that has none yet: what this rank has of it, in the form that all ranks use in this round.
+  void make_rest(Gradient& gradient, bool as_rows);
+  // Everything that is wanted and was not submitted.
+  void submit_rest(const std::function<bool(std::size_t)>& is_wanted,
+                   const std::function<bool(std::size_t)>& as_rows);
+  void take_over_result(Gradient& gradient);
+  static void forget_values(Gradient& gradient);
   void begin_step();
-  [[noreturn]] void drop_step(const Status& why);
   std::string name_of_operation(const std::string& what) const;
+
+  static constexpr int kNobody = -1;
+  static constexpr int kCaller = -2;  // not a backward: step()
 
   const std::shared_ptr<Context> context_;
   const ExchangeOptions options_;
   const int number_;
 
   mutable std::mutex mutex_;
+  std::condition_variable round_ended_;
   std::vector<Gradient> gradients_;
+  bool gradients_are_kept_ = false;
   GradientGroups groups_;
   Accumulation accumulation_;
   std::unique_ptr<BucketRound> buckets_;  // nullptr without a communication hook
+  std::exception_ptr hook_error_;         // of this round, at its close
+  bool a_local_backward_failed_ = false;  // since the last round
   RoundFacts facts_;
   TensorId facts_id_;
   Work facts_work_;
-  std::vector<int> open_backwards_;  // graph tasks of this round
-  bool a_backward_died_ = false;     // in this round
-  bool is_unsettled_ = false;        // closed by a death: operations are on their way
-  bool has_sums_ = false;            // p.grad holds sums since the last start_afresh()
+  std::vector<OpenBackward> open_backwards_;  // that have not begun to close
+  Phase phase_ = Phase::open;
+  int closer_ = kNobody;  // whose close it is in the other phases; kNobody: of a backward that threw
+  bool own_backward_failed_ = false;  // in this round
+  int deaths_to_close_ = 0;           // backwards that threw while another's round was being closed
   bool step_is_dropped_ = false;
   bool is_detached_ = false;
   std::int64_t rounds_ = 0;          // that were ended, ever …

@@ -2,21 +2,24 @@
 #include <ATen/core/grad_mode.h>
 
 #include "bindings/torch/gradient_exchange.h"
+#include "bindings/torch/gradient_hook.h"
+#include "horovod_cpp/base/text.h"
 #include "horovod_cpp/torch/collectives.h"
 #include "horovod_cpp/torch/errors.h"
 
 namespace hvd {
 
 void GradientExchange::settle() {
-  const std::lock_guard lock(mutex_);
-  settle_locked();
+  Lock lock(mutex_);
+  settle_locked(lock);
 }
 
 void GradientExchange::run_empty_round() {
-  const std::lock_guard lock(mutex_);
+  if (is_idle()) return;
+  Lock lock(mutex_);
   const at::NoGradGuard no_grad;
-  settle_locked();
-  if (!is_idle()) close_round();
+  settle_locked(lock);
+  close_round(lock);
 }
 
 // An exception out of step() or zero_grad() is the end of that step.
@@ -24,34 +27,45 @@ void GradientExchange::begin_step() {
   step_is_dropped_ = false;
   rounds_at_step_ = rounds_;
   accumulation_.start_afresh();
-  for (Gradient& gradient : gradients_) gradient.is_kept = false;
-  if (open_backwards_.empty()) a_backward_died_ = false;
+  a_local_backward_failed_ = false;
+  if (is_idle()) return;
+  for (const Gradient& gradient : gradients_) renew_gradient_hook(gradient.parameter, weak_from_this());
 }
 
 void GradientExchange::start_afresh() {
-  const std::lock_guard lock(mutex_);
-  has_sums_ = false;
+  Lock lock(mutex_);
   try {
-    settle_locked();
+    settle_locked(lock);
   } catch (...) {
     begin_step();
     throw;
+  }
+  for (Gradient& gradient : gradients_) {
+    gradient.is_reduced = false;
+    gradient.has_local = false;
+    if (open_backwards_.empty()) gradient.spill.reset();
   }
   begin_step();
 }
 
 bool GradientExchange::finish_step() {
   if (is_idle()) return true;
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   const at::NoGradGuard no_grad;
+  if (!open_backwards_.empty()) {
+    throw std::logic_error(text("rank ", context_->rank(),
+                                ": step() of a DistributedOptimizer while a backward of its model runs: "
+                                "call it when backward() has returned, in every thread"));
+  }
   try {
-    settle_locked();
+    settle_locked(lock);
     throw_if_failed(context_->session().status());
-    if (a_backward_died_) {
+    if (a_local_backward_failed_) {
+      keep_gradients();
       close_failed_round();
-      settle_locked();
+      settle_locked(lock);
     } else if (rounds_ == rounds_at_step_ || accumulation_.is_pending()) {
-      close_round();
+      close_round(lock);
     }
   } catch (...) {
     begin_step();

@@ -3,6 +3,7 @@
 
 #include "bindings/torch/device_order.h"
 #include "bindings/torch/gradient_exchange.h"
+#include "bindings/torch/sparse_rows.h"
 #include "bindings/torch/tensor_facts.h"
 
 namespace hvd {
@@ -31,16 +32,18 @@ Result<Submission> GradientExchange::prepare(Gradient& gradient) {
   HVD_RETURN_IF_ERROR(dtype.status());
   const auto device = device_id_of(gradient.memory.device());
   HVD_RETURN_IF_ERROR(device.status());
-  if (gradient.declared_dtype != dtype.value()) gradient.id = {};
-  gradient.declared_dtype = dtype.value();
+  const bool as_rows = gradient.form == Gradient::Form::rows;
+  Reduction& reduction = as_rows ? gradient.rows : gradient.dense;
+  if (reduction.dtype != dtype.value()) reduction.id = {};
+  reduction.dtype = dtype.value();
   Declaration declaration;
-  declaration.name = name_of_operation("gradient " + gradient.name);
+  declaration.name = name_of_operation((as_rows ? "sparse gradient " : "gradient ") + gradient.name);
   declaration.dtype = dtype.value();
   declaration.device = device.value();
   declaration.op = options_.reduction.op;
   declaration.prescale = options_.reduction.prescale;
   declaration.postscale = options_.reduction.postscale;
-  return prepare(std::move(declaration), gradient.id, gradient.memory);
+  return prepare(std::move(declaration), reduction.id, gradient.memory);
 }
 
 // What fails here is told at the close, when the others are told too.
@@ -61,37 +64,40 @@ void GradientExchange::submit(const std::vector<std::size_t>& gradients) {
   for (std::size_t i = 0; i < submitted.size(); ++i) gradients_[submitted[i]].work = std::move(work[i]);
 }
 
-void GradientExchange::make_stand_in(Gradient& gradient) {
-  const at::Tensor& value = gradient.parameter.grad();
-  const bool has_value = value.defined() && value.layout() == c10::kStrided;
-  gradient.memory = has_value ? contiguous_copy(value.detach())
-                              : at::zeros(gradient.parameter.sizes(), gradient.parameter.options());
-  gradient.is_copy = true;
-  gradient.is_shared = has_value && value.storage().use_count() > 1;
+void GradientExchange::make_rest(Gradient& gradient, bool as_rows) {
+  if (!gradient.value.defined() && !gradient.is_reduced && gradient.kept.defined()) {
+    std::swap(gradient.value, gradient.kept);
+    const bool is_dense = gradient.value.layout() == c10::kStrided;
+    gradient.is_shared = is_dense && gradient.value.storage().use_count() > 1;
+  }
+  const at::Tensor& value = gradient.value;
+  if (as_rows) {
+    gradient.memory = pack_rows(value, gradient.parameter);
+    gradient.form = Gradient::Form::rows;
+    return;
+  }
+  gradient.form = Gradient::Form::copy;
+  if (!value.defined()) {
+    gradient.memory =
+        at::zeros(gradient.parameter.sizes(), gradient.parameter.options().requires_grad(false));
+  } else if (value.layout() == c10::kStrided) {
+    gradient.memory = contiguous_copy(value.detach());
+  } else {
+    gradient.memory = value.detach().to_dense();
+  }
 }
 
-void GradientExchange::submit_rest(const std::function<bool(std::size_t)>& is_wanted) {
+void GradientExchange::submit_rest(const std::function<bool(std::size_t)>& is_wanted,
+                                   const std::function<bool(std::size_t)>& as_rows) {
   std::vector<std::size_t> rest;
   for (std::size_t i = 0; i < gradients_.size(); ++i) {
     Gradient& gradient = gradients_[i];
     if (gradient.work.is_valid() || !is_wanted(i)) continue;
     // One that waits for its group has its memory already.
-    if (!gradient.memory.defined()) make_stand_in(gradient);
+    if (!gradient.memory.defined()) make_rest(gradient, as_rows(i));
     rest.push_back(i);
   }
   submit(rest);
-}
-
-void GradientExchange::submit_facts(bool backward_failed) {
-  std::vector<bool> produced;
-  for (const Gradient& gradient : gradients_) produced.push_back(gradient.is_produced);
-  facts_.write(produced, backward_failed, rounds_ - rounds_at_step_);
-  Declaration declaration;
-  declaration.name = name_of_operation("used gradients");
-  declaration.op = ReduceOp::sum;
-  Result<Submission> submission = prepare(std::move(declaration), facts_id_, facts_.tensor());
-  facts_work_ = submission.is_ok() ? context_->session().submit(std::move(submission).value())
-                                   : Work::finished(submission.status());
 }
 
 }  // namespace hvd

@@ -14,15 +14,24 @@ namespace hvd {
 
 class RoundFacts {
  public:
+  struct Own {
+    std::vector<bool> is_produced;  // [gradient] this rank has it
+    std::vector<bool> is_dense;     // [gradient] … or has values of it, as a dense tensor
+    bool backward_failed = false;
+    bool has_more = false;   // pieces of gradients that go into another round, at once
+    std::int64_t round = 0;  // how many there were since the last step
+  };
+
   explicit RoundFacts(std::size_t gradients);
 
-  // produced[i]: this rank has gradient i; `round`: how many there were since the last step.
-  void write(const std::vector<bool>& produced, bool backward_failed, std::int64_t round);
+  void write(const Own& own);
   const at::Tensor& tensor() const { return values_; }
 
   // After the sum:
   bool is_used_somewhere(std::size_t gradient) const { return value(gradient) > 0.0F; }
-  int failed_backwards() const { return static_cast<int>(value(gradients_)); }
+  bool is_dense_somewhere(std::size_t gradient) const { return value(gradients_ + gradient) > 0.0F; }
+  int failed_backwards() const { return static_cast<int>(value(2 * gradients_)); }
+  bool another_round_follows() const { return value((2 * gradients_) + 1) > 0.0F; }
   // The same verdict on every rank: whether all are in the same round of their step.
   bool all_in_same_round(int size) const;
 
@@ -30,7 +39,7 @@ class RoundFacts {
   float value(std::size_t index) const;
 
   std::size_t gradients_;
-  at::Tensor values_;  // used flags; failed backwards; round; its square
+  at::Tensor values_;  // produced flags; dense flags; failed backwards; who has more; round; its square
 };
 
 }  // namespace hvd

@@ -4,20 +4,6 @@
 namespace hvd {
 namespace {
 
-// Its backward throws where it is told to.
-struct Fragile : torch::autograd::Function<Fragile> {
-  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& input,
-                               bool breaks) {
-    context->saved_data["breaks"] = breaks;
-    return input.clone();
-  }
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
-                                               const torch::autograd::tensor_list& gradients) {
-    if (context->saved_data["breaks"].toBool()) throw std::runtime_error("this layer is broken");
-    return {gradients[0], torch::Tensor()};
-  }
-};
-
 TEST(Mistakes, ABackwardThatThrowsDropsTheStepOnAllRanks) {
   on_ranks(3, [](const ContextPointer& context) {
     torch::nn::Linear below(4, 4);
@@ -181,28 +167,6 @@ TEST(Mistakes, DifferentModelsAreFoundOnEveryRank) {
     torch::optim::SGD other(with_or_without->parameters(), 0.1);
     EXPECT_THROW(DistributedOptimizer(other, with_or_without->named_parameters(), {.context = context}),
                  MismatchError);
-  });
-}
-
-TEST(Mistakes, SparseGradientsAreRefusedAndTrainingGoesOn) {
-  on_ranks(2, [](const ContextPointer& context) {
-    torch::nn::Embedding embedding(torch::nn::EmbeddingOptions(5, 2).sparse(true));
-    torch::nn::Linear linear(2, 1);
-    fill(*embedding);
-    fill(*linear);
-    auto parameters = embedding->parameters();
-    for (const auto& parameter : linear->parameters()) parameters.push_back(parameter);
-    NamedTensors named;
-    for (const auto& item : embedding->named_parameters())
-      named.insert("embedding " + item.key(), item.value());
-    for (const auto& item : linear->named_parameters()) named.insert("linear " + item.key(), item.value());
-    torch::optim::SGD sgd(parameters, 0.1);
-    DistributedOptimizer optimizer(sgd, named, {.context = context});
-    EXPECT_THROW(linear(embedding(torch::tensor({1, 2}))).sum().backward(), std::invalid_argument);
-    optimizer.step();
-    optimizer.zero_grad();
-    linear(torch::full({1, 2}, 1.0 + context->rank())).sum().backward();
-    EXPECT_TRUE(torch::allclose(linear->weight.grad(), torch::full({1, 2}, 1.5)));
   });
 }
 

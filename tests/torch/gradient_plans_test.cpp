@@ -53,14 +53,13 @@ TEST(GradientGroups, AreReadyWithTheirLastMember) {
 std::string passes(Accumulation& accumulation, int count) {
   std::string out;
   for (int pass = 0; pass < count; ++pass) {
-    accumulation.begin_pass();
-    if (accumulation.is_local()) {
-      accumulation.end_local_pass();
+    const bool is_local = accumulation.begin_pass();
+    if (is_local) {
       EXPECT_TRUE(accumulation.is_pending());
     } else {
       accumulation.start_afresh();
     }
-    out += accumulation.is_local() ? 'l' : 'R';
+    out += is_local ? 'l' : 'R';
   }
   return out;
 }

@@ -57,4 +57,18 @@ struct TwoWeights : torch::nn::Module {
   torch::Tensor b;
 };
 
+// Its backward throws where it is told to.
+struct Fragile : torch::autograd::Function<Fragile> {
+  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& input,
+                               bool breaks) {
+    context->saved_data["breaks"] = breaks;
+    return input.clone();
+  }
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
+                                               const torch::autograd::tensor_list& gradients) {
+    if (context->saved_data["breaks"].toBool()) throw std::runtime_error("this layer is broken");
+    return {gradients[0], torch::Tensor()};
+  }
+};
+
 }  // namespace hvd

@@ -131,6 +131,30 @@ TEST_P(Options, NoSyncAddsUpUntilTheNextBackward) {
   });
 }
 
+// What is added after gradients were reduced is reduced alone, and added.
+TEST_P(Options, ManyPassesBeforeAStepAddUp) {
+  const int n = GetParam();
+  on_ranks(n, [n](const ContextPointer& context) {
+    for (const ReduceOp op : {Average, Sum}) {
+      TwoWeights model;
+      torch::optim::SGD sgd(model.parameters(), 0.1);
+      DistributedOptimizer optimizer(sgd, model.named_parameters(),
+                                     {.op = op,
+                                      .context = context,
+                                      .backward_passes_per_step = 2,
+                                      .average_aggregated_gradients = true});
+      const double sum = 5 * n * (n + 1) / 4.0;  // five passes, each divided by 2
+      for (int step = 0; step < 2; ++step) {
+        optimizer.zero_grad();
+        for (int pass = 0; pass < 5; ++pass) (model.a * (1.0 + context->rank())).sum().backward();
+        optimizer.step();
+        EXPECT_TRUE(torch::allclose(model.a.grad(), torch::full_like(model.a, op == Sum ? sum : sum / n)))
+            << model.a.grad();
+      }
+    }
+  });
+}
+
 TEST_P(Options, KeptGradientsMayShareTheirMemory) {
   on_ranks(GetParam(), [](const ContextPointer& context) {
     torch::nn::Module model;

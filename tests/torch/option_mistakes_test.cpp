@@ -119,21 +119,6 @@ TEST(AccumulationMistakes, ALocalBackwardThatThrowsDropsTheStepOnAllRanks) {
   });
 }
 
-TEST(AccumulationMistakes, WhatIsDividedTwiceIsRefused) {
-  on_ranks(2, [](const ContextPointer& context) {
-    TwoWeights model;
-    torch::optim::SGD sgd(model.parameters(), 0.1);
-    DistributedOptimizer optimizer(
-        sgd, model.named_parameters(),
-        {.context = context, .backward_passes_per_step = 2, .average_aggregated_gradients = true});
-    for (int pass = 0; pass < 2; ++pass) model.a.sum().backward();
-    EXPECT_TRUE(torch::equal(model.a.grad(), torch::ones_like(model.a)));
-    EXPECT_THROW(model.a.sum().backward(), std::invalid_argument);
-    optimizer.zero_grad();
-    EXPECT_NO_THROW(model.a.sum().backward());
-  });
-}
-
 PendingTensor throw_at_once(GradientBucket&, BucketCollective&) {
   throw std::runtime_error("the hook is broken");
 }

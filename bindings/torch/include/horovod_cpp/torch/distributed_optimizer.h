@@ -14,16 +14,26 @@
 //
 // Rules
 // - All ranks construct their DistributedOptimizers in the same order, over parameters of the same names, shapes and types (checked
-//   on construction, collectively), and take the same number of backwards a step.
-// - A parameter that got no gradient in a backward on this rank contributes p.grad as it is, or zeros if that is undefined. One
-//   that got none on any rank is left untouched.
-// - Average: a further backward before step() accumulates, as on one process. Sum: refused until optimizer.zero_grad().
-// - step() without a backward since the last step() takes part with zeros, so a rank without data may skip its backward.
+//   on construction, collectively), and take the same number of backwards a step. A rank that took one fewer is found at the next
+//   backward: MismatchError on all.
+// - A parameter that got no gradient in a backward on this rank contributes what is in p.grad and was not reduced yet, or zeros. One
+//   that got none on any rank is left untouched, also undefined. So parameters may be unused, frozen and unfrozen, on one rank or all.
+// - A further backward before step() (several losses, accumulation) accumulates, as on one process: each backward's gradients are reduced
+//   alone and added to what p.grad has since zero_grad(). For Average and Sum. Use zero_grad() of this object, or, of the model: both work.
+// - A gradient may come in several pieces within one backward (re-entrant checkpointing: a backward that calls backward()). An outermost
+//   backward counts as one. Several threads may run backward at once: each counts, and p.grad is there when the last has returned.
+// - While backward runs, p.grad is undefined. torch::autograd::grad() is left alone.
+// - step() without a backward since the last step() takes part with zeros, so a rank without data may skip its backward. Never call it
+//   while a backward runs.
 // - If a backward throws, every rank drops the step: the other ranks' backward() throws StepDiscarded, and step() does nothing, once,
-//   on all ranks, unless zero_grad() comes before. Gradients are unspecified then. Not covered: a throw before the first gradient of
-//   the model was complete is invisible (the other ranks wait for this one's next backward, and report it as stalled).
-// - A parameter that gets its gradient in two pieces within one backward (re-entrant checkpointing) is refused, not mixed up.
-// - Sparse gradients are refused: use dense embeddings (sparse = false).
+//   on all ranks, unless zero_grad() comes before. Gradients are zeros then (or undefined; on the rank that threw: until the next call of
+//   this object). The others do not wait for the rank that threw to come back. Not covered: a throw before the first gradient of
+//   the model was complete is invisible (the other ranks wait for this one's next backward, and report it as stalled); nor is one after
+//   a backward inside another one has returned, until the outer one gets on.
+// - Sparse gradients (embeddings): p.grad is sparse if the gradient was sparse on every rank that produced one, with the rows of all ranks;
+//   dense otherwise. They are reduced as dense tensors of the whole table, at the end of backward: correct, but neither small nor fast.
+// - register_hook() on a parameter in C++ throws away other hooks: call it before this object is constructed. Later it works too, but two
+//   backwards must not follow without a step() or zero_grad() between them (refused).
 // - Each parameter has one DistributedOptimizer. A post-accumulate-grad hook that was there before runs first, on the local
 //   gradient; one that is set later replaces ours and ends the averaging of its parameter.
 // - On one rank nothing is communicated.
@@ -61,8 +71,7 @@ struct DistributedOptimizerOptions {
   // Gradients are reduced in each k-th backward since the last step(); those before only add to p.grad. The result is the sum of the k
   // passes, averaged over ranks …
   int backward_passes_per_step = 1;
-  // … and divided by k (also if a step had fewer passes). Then p.grad is reduced once a step: a further backward before zero_grad() that
-  // would reduce it is refused, as with Sum.
+  // … and divided by k, also if a step had fewer passes.
   bool average_aggregated_gradients = false;
 
   // f > 0, Average only: gradients are multiplied by 1/f before the sum over n ranks and by f/n after it. It matters where sums are
@@ -116,6 +125,10 @@ class DistributedOptimizer {
   DistributedOptimizer(const DistributedOptimizer&) = delete;
   DistributedOptimizer& operator=(const DistributedOptimizer&) = delete;
 
+  // Takes up those parameters that the optimizer got by add_param_group() since, and that named_parameters contains; step() refuses to go on
+  // without. Collective, between a step() and the next backward. Throws like the constructor.
+  void add_parameters(const NamedTensors& named_parameters);
+
   // The wrapped optimizer's step. With a closure (LBFGS) each call of it
   // runs one averaged backward, and the loss it returns is averaged too, so
   // that all ranks decide alike. A dropped step returns an undefined tensor.
@@ -134,6 +147,7 @@ class DistributedOptimizer {
   torch::optim::Optimizer* operator->() { return optimizer_; }
 
  private:
+  void check_parameters() const;
   at::Tensor step_with_closure(const LossClosure& closure);
   void clip();
 

@@ -1,0 +1,315 @@
+// A round of GradientExchange, from the first piece to the result.
+#include <ATen/core/grad_mode.h>
+
+#include "bindings/torch/device_order.h"
+#include "bindings/torch/gradient_exchange.h"
+#include "bindings/torch/sparse_rows.h"
+#include "bindings/torch/tensor_facts.h"
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/torch/errors.h"
+
+namespace hvd {
+namespace {
+
+bool is_dense(const at::Tensor& tensor) { return tensor.defined() && tensor.layout() == c10::kStrided; }
+
+// Whether others than the one tensor that we hold see this memory.
+bool has_other_users(const at::Tensor& tensor) {
+  return is_dense(tensor) && tensor.storage().use_count() > 1;
+}
+
+}  // namespace
+
+// --- p.grad ---
+
+void GradientExchange::keep_gradients() {
+  if (gradients_are_kept_) return;
+  gradients_are_kept_ = true;
+  for (Gradient& gradient : gradients_) {
+    if (gradient.parameter.grad().defined()) std::swap(gradient.kept, gradient.parameter.mutable_grad());
+  }
+}
+
+void GradientExchange::give_gradients_back() {
+  gradients_are_kept_ = false;
+  for (Gradient& gradient : gradients_) {
+    const at::Tensor& grad = gradient.parameter.grad();
+    if (!gradient.kept.defined()) continue;
+    // One that is there was accumulated past us: our hook was replaced.
+    if (grad.defined()) gradient.kept = add_gradient(gradient.kept, grad);
+    gradient.parameter.mutable_grad() = std::move(gradient.kept);
+    gradient.kept.reset();
+  }
+}
+
+// --- pieces ---
+
+void GradientExchange::take(Gradient& gradient, const at::Tensor& piece, bool is_shared) {
+  const bool round_is_open = phase_ == Phase::open;
+  if (round_is_open && !gradient.is_produced) return produce(gradient, piece, is_shared);
+  if (gradient.spill.defined()) {
+    gradient.spill = add_gradient(gradient.spill, piece);
+  } else {
+    gradient.spill = is_shared ? contiguous_copy(piece.detach()) : piece;
+  }
+}
+
+void GradientExchange::produce(Gradient& gradient, at::Tensor piece, bool is_shared) {
+  gradient.is_produced = true;
+  gradient.value = std::move(piece);
+  gradient.is_shared = is_shared;
+  if (!gradient.is_reduced && gradient.kept.defined()) {
+    gradient.value = add_gradient(gradient.kept, gradient.value);
+    gradient.kept.reset();
+    gradient.is_shared = has_other_users(gradient.value);
+  }
+  const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
+  if (buckets_) return buckets_->arrive(index);
+  if (!is_dense(gradient.value)) return;  // waits for the facts: see make_rest
+  const at::Tensor memory = gradient.value.detach();
+  const bool is_copy = gradient.is_shared || !is_plain_memory(memory);
+  gradient.memory = is_copy ? contiguous_copy(memory) : memory;
+  gradient.form = is_copy ? Gradient::Form::copy : Gradient::Form::in_place;
+  submit(groups_.arrive(index));
+}
+
+// --- the close ---
+
+// What throws here would leave the other ranks waiting for what was not submitted.
+template <class Submit>
+void GradientExchange::submit_or_end_session(Submit&& submit) {
+  try {
+    submit();
+  } catch (const std::exception& error) {
+    const Status why =
+        Status::aborted(text("rank ", context_->rank(),
+                             ": gradients could not be submitted at the end of backward: ", error.what()));
+    context_->session().abort(why);
+    facts_work_ = Work::finished(why);
+  }
+}
+
+void GradientExchange::submit_facts() {
+  RoundFacts::Own own;
+  own.backward_failed = own_backward_failed_;
+  own.round = rounds_ - rounds_at_step_;
+  for (const Gradient& gradient : gradients_) {
+    const bool has_local_values = !gradient.is_reduced && is_dense(gradient.kept);
+    own.is_produced.push_back(gradient.is_produced);
+    own.is_dense.push_back(is_dense(gradient.value) || has_local_values);
+    own.has_more = own.has_more || gradient.spill.defined();
+  }
+  facts_.write(own);
+  Declaration declaration;
+  declaration.name = name_of_operation("used gradients");
+  declaration.op = ReduceOp::sum;
+  Result<Submission> submission = prepare(std::move(declaration), facts_id_, facts_.tensor());
+  facts_work_ = submission.is_ok() ? context_->session().submit(std::move(submission).value())
+                                   : Work::finished(submission.status());
+}
+
+void GradientExchange::produce_leftovers() {
+  for (Gradient& gradient : gradients_) {
+    if (gradient.is_produced) continue;
+    if (gradient.spill.defined()) {
+      produce(gradient, std::exchange(gradient.spill, {}), /*is_shared=*/false);
+    } else if (gradient.has_local && !gradient.is_reduced && gradient.kept.defined()) {
+      at::Tensor sum = std::exchange(gradient.kept, {});
+      const bool is_shared = has_other_users(sum);
+      produce(gradient, std::move(sum), is_shared);
+    }
+  }
+}
+
+void GradientExchange::send_facts() {
+  submit_or_end_session([&] {
+    // Buckets are on their way already: what came since waits for the next round.
+    if (!buckets_) produce_leftovers();
+    submit_facts();
+  });
+  phase_ = Phase::facts_sent;
+}
+
+bool GradientExchange::send_rest(Lock& lock, Deadline deadline) {
+  const Work facts = facts_work_;
+  lock.unlock();
+  const Status status = facts.wait(deadline);
+  lock.lock();
+  if (!facts.done()) return false;
+  phase_ = Phase::all_sent;
+  if (!status.is_ok()) return true;
+  submit_or_end_session([&] {
+    const bool has_failed = facts_.failed_backwards() > 0;
+    if (buckets_) {
+      if (has_failed) buckets_->give_up();
+      return;
+    }
+    submit_rest([&](std::size_t i) { return has_failed || facts_.is_used_somewhere(i); },
+                [&](std::size_t i) { return !has_failed && !facts_.is_dense_somewhere(i); });
+  });
+  return true;
+}
+
+void GradientExchange::close_failed_round() {
+  own_backward_failed_ = true;
+  step_is_dropped_ = true;
+  submit_or_end_session([&] {
+    if (buckets_) {
+      buckets_->give_up();
+    } else {
+      submit_rest([](std::size_t) { return true; }, [](std::size_t) { return false; });
+    }
+    submit_facts();
+  });
+  phase_ = Phase::all_sent;
+}
+
+bool GradientExchange::wait_for_results(Lock& lock, Deadline deadline) {
+  std::vector<Work> all{facts_work_};
+  for (const Gradient& gradient : gradients_) {
+    if (gradient.work.is_valid()) all.push_back(gradient.work);
+  }
+  lock.unlock();
+  bool are_done = true;
+  for (const Work& work : all) {
+    const Status outcome = work.wait(deadline);
+    are_done = are_done && (outcome.code() != StatusCode::timed_out || work.done());
+  }
+  if (buckets_) are_done = buckets_->wait_until(deadline) && are_done;
+  lock.lock();
+  return are_done;
+}
+
+bool GradientExchange::advance(Lock& lock, Deadline deadline) {
+  if (phase_ == Phase::open) {
+    if (buckets_) {
+      call_hooks();
+    } else {
+      send_facts();
+    }
+    return false;
+  }
+  if (phase_ == Phase::hooks_called) {
+    finish_hooks(lock, deadline);
+    return false;
+  }
+  if (phase_ == Phase::facts_sent) {
+    send_rest(lock, deadline);
+    return false;
+  }
+  return wait_for_results(lock, deadline) && end_round();
+}
+
+void GradientExchange::close_round(Lock& lock) {
+  keep_gradients();
+  closer_ = kCaller;
+  while (!advance(lock, Deadline::never())) {
+  }
+}
+
+void GradientExchange::settle_locked(Lock& lock) {
+  const at::NoGradGuard no_grad;
+  while (closer_ == kNobody && phase_ != Phase::open) {
+    closer_ = kCaller;
+    while (!advance(lock, Deadline::never())) {
+    }
+  }
+}
+
+// --- the result ---
+
+GradientExchange::Outcome GradientExchange::outcome_of_round() const {
+  Outcome outcome;
+  outcome.status = facts_work_.wait();
+  if (!outcome.status.is_ok()) return outcome;
+  for (const Gradient& gradient : gradients_) {
+    if (!gradient.work.is_valid()) continue;
+    outcome.status = gradient.work.wait();
+    if (!outcome.status.is_ok()) return outcome;
+  }
+  outcome.failed_backwards = facts_.failed_backwards();
+  if (own_backward_failed_) return outcome;
+  if (!facts_.all_in_same_round(context_->size())) {
+    outcome.status = Status::mismatch(
+        text("rank ", context_->rank(), ": this was its backward number ", rounds_ - rounds_at_step_ + 1,
+             " since the last step(), but other ranks are at another one, so steps are mixed up and "
+             "parameters may differ. "
+             "Take the same number of backwards a step on every rank, and restart from a checkpoint."));
+  }
+  return outcome;
+}
+
+void GradientExchange::take_over_result(Gradient& gradient) {
+  const bool is_of_hook = buckets_ != nullptr;
+  if (!is_of_hook && !gradient.work.is_valid()) return;
+  if (!is_of_hook) let_current_stream_wait(gradient.work.completion(), gradient.memory.device());
+  at::Tensor result = is_of_hook ? take_hook_result(gradient) : gradient.memory;
+  if (!result.defined()) return;
+  if (is_of_hook) {
+    // It is a tensor of its own.
+  } else if (gradient.form == Gradient::Form::in_place) {
+    result = gradient.value;
+  } else if (gradient.form == Gradient::Form::rows) {
+    result = unpack_rows(gradient.memory, gradient.parameter);
+  } else if (is_dense(gradient.value) && !gradient.is_shared) {
+    gradient.value.detach().copy_(gradient.memory);
+    result = gradient.value;
+  }
+  gradient.kept = gradient.kept.defined() ? add_gradient(gradient.kept, result) : result;
+  gradient.is_reduced = true;
+}
+
+// p.grad stays what it is, but holds zeros.
+void GradientExchange::forget_values(Gradient& gradient) {
+  gradient.spill.reset();
+  gradient.is_reduced = false;
+  if (!gradient.kept.defined() && !gradient.is_shared) gradient.kept = gradient.value;
+  if (gradient.kept.defined()) gradient.kept.detach().zero_();
+}
+
+bool GradientExchange::end_round() {
+  const Outcome outcome = outcome_of_round();
+  const bool is_good = outcome.status.is_ok() && outcome.failed_backwards == 0;
+  for (Gradient& gradient : gradients_) {
+    if (is_good) {
+      take_over_result(gradient);
+    } else {
+      forget_values(gradient);
+    }
+    gradient.is_produced = false;
+    gradient.is_shared = false;
+    gradient.has_local = false;
+    gradient.value.reset();
+    gradient.memory.reset();
+    gradient.work = {};
+  }
+  if (buckets_) buckets_->end();
+  groups_.start_afresh();
+  facts_work_ = {};
+  phase_ = Phase::open;
+  if (is_good && facts_.another_round_follows()) return false;
+  ++rounds_;
+  closer_ = kNobody;
+  accumulation_.start_afresh();
+  a_local_backward_failed_ = false;
+  const bool own_backward_failed = std::exchange(own_backward_failed_, false);
+  const std::exception_ptr hook_error = std::exchange(hook_error_, nullptr);
+  if (open_backwards_.empty()) give_gradients_back();
+  if (deaths_to_close_ > 0) {
+    --deaths_to_close_;
+    close_failed_round();
+  }
+  round_ended_.notify_all();
+  if (!is_good) step_is_dropped_ = true;
+  if (hook_error) std::rethrow_exception(hook_error);
+  throw_if_failed(outcome.status);
+  if (!is_good && !own_backward_failed) {
+    throw StepDiscarded(Status::aborted(
+        text("rank ", context_->rank(), ": backward threw on ", outcome.failed_backwards,
+             " other rank(s), so this step is dropped on all ranks. The cause is in the output "
+             "of that rank; training can go on with the next step.")));
+  }
+  return true;
+}
+
+}  // namespace hvd
