@@ -13,8 +13,6 @@ struct ExchangeOptions {
   BucketCollective::Options reduction;  // op average or sum
   // The result is divided by more than the number of ranks: there is something to do on one rank, too.
   bool has_divisor = false;
-  // The result is divided by more than the number of ranks: there is something to do on one rank, too.
-  bool has_divisor = false;
   int passes_per_round = 1;  // see accumulation.h
   IndexGroups groups;        // see gradient_groups.h
   CommunicationHook hook;    // may be empty
