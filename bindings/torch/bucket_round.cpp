@@ -36,7 +36,10 @@ int kind_of(const at::Tensor& tensor) {
 }  // namespace
 
 BucketRound::BucketRound(Parts parts)
-    : parts_(std::move(parts)), bucket_of_(parts_.parameters.size()), has_arrived_(parts_.parameters.size()) {
+    : parts_(std::move(parts)),
+      bucket_of_(parts_.parameters.size()),
+      place_of_(parts_.parameters.size()),
+      has_arrived_(parts_.parameters.size()) {
   std::vector<BucketItem> items;
   for (const NamedParameter& parameter : parts_.parameters) {
     const at::Tensor& tensor = parameter.tensor;
