@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <thread>
 
 #include "horovod_cpp/base/abort_latch.h"
@@ -27,6 +28,10 @@ class Session::Body {
   ~Body() {
     if (!is_over()) fail(Status::shut_down(text("rank ", parts_.placement.rank, parting_words())));
     if (thread_.joinable()) thread_.join();
+    // A device may write to tensors until its backend is gone; only then the coordinator lets go of their memory.
+    watcher_.reset();
+    coordinator_.close_process_sets();
+    parts_.collectives.clear();
   }
 
   Status start() {
@@ -133,6 +138,14 @@ std::string Session::backends() const {
     out += text(", ", collectives->device_type() == DeviceType::cpu ? "cpu " : "cuda ", collectives->name());
   }
   return out;
+}
+
+bool Session::crosses_wire(DeviceType type) const {
+  if (size() == 1) return false;
+  for (const auto& collectives : body_->parts_.collectives) {
+    if (collectives->device_type() == type) return std::string_view(collectives->name()) != "shm";
+  }
+  return true;
 }
 
 Result<TensorId> Session::declare(const Declaration& declaration) {

@@ -55,6 +55,9 @@ class Session {
   const Placement& placement() const;
   // For people: "control shm, cpu shm, cuda nccl".
   std::string backends() const;
+  // Whether reducing memory of this kind moves bytes over anything but memory that ranks share: then fewer bytes are faster. The same
+  // answer on every rank.
+  bool crosses_wire(DeviceType type) const;
 
   // Local and cheap after the first call. The same declaration again gives the same id. A name that is declared again with
   // other properties (a tensor has grown) gets a new id, unless the old one is still pending: then invalid_argument.

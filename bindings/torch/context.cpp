@@ -63,12 +63,28 @@ Context::Context(std::unique_ptr<Session> session)
       size_(session_->size()),
       owner_process_(::getpid()) {}
 
+Context::Context(std::shared_ptr<Context> whole, int process_set, int size)
+    : whole_(std::move(whole)),
+      rank_(whole_->rank_),
+      size_(size),
+      process_set_(process_set),
+      owner_process_(whole_->owner_process_) {}
+
+std::shared_ptr<Context> Context::among(int process_set, std::shared_ptr<Context> whole) {
+  if (process_set == whole->process_set_) return whole;
+  const auto members = whole->session().process_set(process_set);
+  if (!members) throw std::invalid_argument(text("there is no process set ", process_set));
+  const auto size = static_cast<int>(members->size());
+  return std::shared_ptr<Context>(new Context(std::move(whole), process_set, size));
+}
+
 Context::~Context() {
   // The Session's threads do not exist in a forked child; joining them would never end.
   if (::getpid() != owner_process_) static_cast<void>(session_.release());
 }
 
 Session& Context::session() const {
+  if (whole_) return whole_->session();
   if (::getpid() != owner_process_) {
     throw std::logic_error(
         text("rank ", rank_, ": process ", ::getpid(), " was forked from process ", owner_process_,
@@ -79,6 +95,7 @@ Session& Context::session() const {
 }
 
 int Context::take_operation_number(OpKind kind, int process_set) {
+  if (whole_) return whole_->take_operation_number(kind, process_set);
   const std::lock_guard lock(mutex_);
   std::vector<bool>& taken = taken_[{process_set, kind}];
   std::size_t number = 0;
@@ -89,11 +106,16 @@ int Context::take_operation_number(OpKind kind, int process_set) {
 }
 
 void Context::return_operation_number(OpKind kind, int process_set, int number) {
+  if (whole_) return whole_->return_operation_number(kind, process_set, number);
   const std::lock_guard lock(mutex_);
   taken_.at({process_set, kind}).at(static_cast<std::size_t>(number)) = false;
 }
 
-int Context::take_optimizer_number() { return optimizers_++; }
+int Context::take_optimizer_number() {
+  Context& counter = whole_ ? *whole_ : *this;
+  const std::lock_guard lock(counter.mutex_);
+  return counter.optimizers_[process_set_]++;
+}
 
 void init() {
   const std::lock_guard lock(process().mutex);

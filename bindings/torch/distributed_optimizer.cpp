@@ -3,7 +3,9 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "bindings/torch/gradient_clipping.h"
 #include "bindings/torch/gradient_exchange.h"
+#include "bindings/torch/optimizer_options.h"
 #include "bindings/torch/tensor_facts.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/torch/errors.h"
@@ -39,12 +41,11 @@ std::vector<NamedParameter> new_parameters_of(const torch::optim::Optimizer& opt
 std::shared_ptr<GradientExchange> make_exchange(const torch::optim::Optimizer& optimizer,
                                                 const NamedTensors& named,
                                                 const DistributedOptimizerOptions& options) {
-  if (options.op != Average && options.op != Sum) {
-    throw std::invalid_argument(
-        text("DistributedOptimizer: op ", name_of(options.op), " is not available: use Average or Sum"));
-  }
-  return GradientExchange::create(options.context ? options.context : context(),
-                                  new_parameters_of(optimizer, named, nullptr), options.op);
+  DistributedOptimizerOptions complete = options;
+  complete.context = Context::among(options.process_set.id(), options.context ? options.context : context());
+  std::vector<NamedParameter> parameters = new_parameters_of(optimizer, named, nullptr);
+  ExchangeOptions for_exchange = exchange_options_of(complete, parameters);
+  return GradientExchange::create(complete.context, std::move(parameters), std::move(for_exchange));
 }
 
 }  // namespace
@@ -52,14 +53,17 @@ std::shared_ptr<GradientExchange> make_exchange(const torch::optim::Optimizer& o
 DistributedOptimizer::DistributedOptimizer(torch::optim::Optimizer& optimizer,
                                            const NamedTensors& named_parameters,
                                            const DistributedOptimizerOptions& options)
-    : optimizer_(&optimizer), exchange_(make_exchange(optimizer, named_parameters, options)) {}
+    : optimizer_(&optimizer),
+      exchange_(make_exchange(optimizer, named_parameters, options)),
+      clip_norm_(options.clip_norm) {}
 
 DistributedOptimizer::DistributedOptimizer(std::unique_ptr<torch::optim::Optimizer> optimizer,
                                            const NamedTensors& named_parameters,
                                            const DistributedOptimizerOptions& options)
     : owned_(std::move(optimizer)),
       optimizer_(owned_.get()),
-      exchange_(make_exchange(*optimizer_, named_parameters, options)) {}
+      exchange_(make_exchange(*optimizer_, named_parameters, options)),
+      clip_norm_(options.clip_norm) {}
 
 DistributedOptimizer::~DistributedOptimizer() { exchange_->detach(); }
 
@@ -87,6 +91,7 @@ at::Tensor DistributedOptimizer::step(const LossClosure& closure) {
   check_parameters();
   if (closure) return step_with_closure(closure);
   if (!exchange_->finish_step()) return {};
+  clip();
   return optimizer_->step();
 }
 
@@ -96,6 +101,7 @@ at::Tensor DistributedOptimizer::step_with_closure(const LossClosure& closure) {
     const std::int64_t rounds_before = exchange_->rounds();
     const at::Tensor loss = closure();
     if (exchange_->rounds() == rounds_before) exchange_->run_empty_round();
+    clip();
     return exchange_->average_loss(loss);
   };
   const at::Tensor loss = optimizer_->step(averaged);
@@ -109,5 +115,25 @@ void DistributedOptimizer::zero_grad(bool set_to_none) {
 }
 
 void DistributedOptimizer::synchronize() { exchange_->settle(); }
+
+NoSyncGuard DistributedOptimizer::no_sync() { return NoSyncGuard(exchange_); }
+
+void DistributedOptimizer::clip() {
+  if (clip_norm_ > 0) last_norm_ = clip_by_global_norm(*optimizer_, clip_norm_);
+}
+
+double DistributedOptimizer::last_gradient_norm() const {
+  return last_norm_.defined() ? last_norm_.item<double>() : 0.0;
+}
+
+NoSyncGuard::NoSyncGuard(std::shared_ptr<GradientExchange> exchange) : exchange_(std::move(exchange)) {
+  exchange_->hold();
+}
+
+NoSyncGuard::NoSyncGuard(NoSyncGuard&& other) noexcept = default;
+
+NoSyncGuard::~NoSyncGuard() {
+  if (exchange_) exchange_->release();
+}
 
 }  // namespace hvd

@@ -18,15 +18,22 @@ namespace hvd {
 
 std::shared_ptr<GradientExchange> GradientExchange::create(std::shared_ptr<Context> context,
                                                            std::vector<NamedParameter> parameters,
-                                                           ReduceOp op) {
-  std::shared_ptr<GradientExchange> exchange(new GradientExchange(std::move(context), op));
+                                                           ExchangeOptions options) {
+  std::shared_ptr<GradientExchange> exchange(new GradientExchange(std::move(context), std::move(options)));
+  check_same_options(exchange->options_.facts, exchange->name_of_operation("agreement on options"),
+                     exchange->context_);
   exchange->add(std::move(parameters));
-  remember_exchange(exchange->context_.get(), exchange);
+  remember_exchange(&exchange->context_->whole(), exchange);
   return exchange;
 }
 
-GradientExchange::GradientExchange(std::shared_ptr<Context> context, ReduceOp op)
-    : context_(std::move(context)), op_(op), number_(context_->take_optimizer_number()), facts_(0) {}
+GradientExchange::GradientExchange(std::shared_ptr<Context> context, ExchangeOptions options)
+    : context_(std::move(context)),
+      options_(std::move(options)),
+      number_(context_->take_optimizer_number()),
+      groups_(0, {}),
+      accumulation_(options_.passes_per_round),
+      facts_(0) {}
 
 std::vector<GradientExchange::Gradient> GradientExchange::gradients_of(
     std::vector<NamedParameter> parameters) {
@@ -49,6 +56,7 @@ void GradientExchange::add(std::vector<NamedParameter> parameters) {
   check_hooks(added);
   const std::size_t before = gradients_.size();
   std::move(added.begin(), added.end(), std::back_inserter(gradients_));
+  rebuild_plans();
   facts_ = RoundFacts(gradients_.size());
   facts_id_ = {};
   for (std::size_t i = before; i < gradients_.size(); ++i) {
@@ -58,7 +66,7 @@ void GradientExchange::add(std::vector<NamedParameter> parameters) {
 
 void GradientExchange::check_agreement(const std::vector<Gradient>& gradients) const {
   if (context_->size() == 1) return;
-  std::vector<std::string> lines{text("op ", name_of(op_))};
+  std::vector<std::string> lines;
   for (const Gradient& gradient : gradients) {
     lines.push_back(text(gradient.name, ' ', c10::toString(gradient.parameter.scalar_type()), ' ',
                          name_of(shape_of(gradient.parameter))));
@@ -89,7 +97,7 @@ bool GradientExchange::has_any_of(const std::unordered_set<const c10::TensorImpl
 }
 
 std::vector<std::shared_ptr<GradientExchange>> GradientExchange::exchanges_of_context() const {
-  return exchanges_of(context_.get());
+  return exchanges_of(&context_->whole());
 }
 
 std::size_t GradientExchange::parameter_count() const {
@@ -110,7 +118,7 @@ std::string GradientExchange::name_of_operation(const std::string& what) const {
 // --- from autograd ---
 
 void GradientExchange::on_backward_reaching() {
-  if (context_->size() == 1) return;
+  if (is_idle()) return;
   Lock lock(mutex_);
   if (is_detached_) return;
   settle_locked(lock);
@@ -119,7 +127,7 @@ void GradientExchange::on_backward_reaching() {
 
 // Autograd locks the accumulation but not the hook after it: without this, another thread would accumulate into what was just taken.
 void GradientExchange::on_gradient_coming(std::size_t index) {
-  if (context_->size() == 1) return;
+  if (is_idle()) return;
   Lock lock(mutex_);
   if (is_detached_) return;
   settle_locked(lock);
@@ -140,7 +148,7 @@ void GradientExchange::end_arrivals(IsOver&& is_over) {
 }
 
 void GradientExchange::on_gradient(std::size_t index) {
-  if (context_->size() == 1) return;
+  if (is_idle()) return;
   Lock lock(mutex_);
   if (is_detached_) return;
   const at::NoGradGuard no_grad;
@@ -169,7 +177,12 @@ void GradientExchange::on_gradient(std::size_t index) {
   }
   // Autograd takes over an incoming gradient without looking who else holds its storage: a view of what backward still reads, or of
   // another parameter's gradient. Here `piece` holds it, and usually autograd's own reference that is about to go.
-  take(gradient, piece, is_dense && piece.storage().use_count() > 2);
+  const bool is_shared = is_dense && piece.storage().use_count() > 2;
+  if (is_local(current_graph_task())) {
+    keep_piece(gradient, piece, is_shared);
+  } else {
+    take(gradient, piece, is_shared);
+  }
   end_arrivals([](const Arrival& arrival) { return arrival.thread == std::this_thread::get_id(); });
 }
 
@@ -181,8 +194,13 @@ bool GradientExchange::is_open(int graph_task) const {
 void GradientExchange::watch_this_backward() {
   const int graph_task = current_graph_task();
   if (is_open(graph_task)) return;
+  open_backward(accumulation_.begin_pass());
+}
+
+void GradientExchange::open_backward(bool is_local) {
+  const int graph_task = current_graph_task();
   call_at_end_of_backward(shared_from_this(), graph_task);
-  open_backwards_.push_back({graph_task, false});
+  open_backwards_.push_back({graph_task, false, is_local});
   keep_gradients();
 }
 
@@ -195,7 +213,8 @@ void GradientExchange::on_backward_inside_another(int graph_task, bool ended_wel
     if (inner == open_backwards_.end()) return;
     const bool has_failed = inner->has_failed || !ended_well;
     end_arrivals([&](const Arrival& arrival) { return arrival.graph_task == graph_task; });
-    watch_this_backward();
+    // Both are one pass.
+    if (const bool is_local = inner->is_local; !is_open(current_graph_task())) open_backward(is_local);
     for (OpenBackward& open : open_backwards_) {
       if (open.graph_task == current_graph_task() && has_failed) open.has_failed = true;
     }
@@ -220,6 +239,7 @@ void GradientExchange::on_backward_death(int graph_task) noexcept {
       round_ended_.notify_all();
       return;
     }
+    if (is_local(graph_task)) return end_local_backward(graph_task, /*has_failed=*/true);
     const auto is_this = [&](const OpenBackward& open) { return open.graph_task == graph_task; };
     if (std::erase_if(open_backwards_, is_this) == 0) return;
     if (closer_ == kNobody && phase_ == Phase::open) return close_failed_round();
@@ -236,6 +256,11 @@ bool GradientExchange::advance_close(int graph_task, std::chrono::milliseconds p
   const at::NoGradGuard no_grad;
   const auto is_this = [&](const OpenBackward& open) { return open.graph_task == graph_task; };
   end_arrivals([&](const Arrival& arrival) { return arrival.graph_task == graph_task; });
+  if (is_local(graph_task)) {
+    const auto local = std::find_if(open_backwards_.begin(), open_backwards_.end(), is_this);
+    end_local_backward(graph_task, local->has_failed);
+    return true;
+  }
   try {
     if (closer_ == kNobody) settle_locked(lock);
     if (closer_ != graph_task && closer_ != kNobody) {
@@ -244,7 +269,7 @@ bool GradientExchange::advance_close(int graph_task, std::chrono::milliseconds p
     }
     const auto open = std::find_if(open_backwards_.begin(), open_backwards_.end(), is_this);
     if (open != open_backwards_.end()) {
-      const bool has_failed = open->has_failed;
+      const bool has_failed = open->has_failed || a_local_backward_failed_;
       open_backwards_.erase(open);
       if (has_failed) {
         close_failed_round();

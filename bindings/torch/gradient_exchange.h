@@ -24,6 +24,8 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -32,23 +34,23 @@
 #include <unordered_set>
 #include <vector>
 
+#include "bindings/torch/accumulation.h"
+#include "bindings/torch/bucket_round.h"
+#include "bindings/torch/exchange_options.h"
+#include "bindings/torch/gradient_groups.h"
+#include "bindings/torch/named_parameter.h"
 #include "bindings/torch/round_facts.h"
 #include "horovod_cpp/session.h"
 #include "horovod_cpp/torch/context.h"
 
 namespace hvd {
 
-struct NamedParameter {
-  std::string name;
-  at::Tensor tensor;
-};
-
 class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
  public:
-  // `op` is average or sum. Installs the hooks; collective.
-  // Throws if a parameter already has a hook of this class.
+  // Installs the hooks; collective. Throws if a parameter already has a hook of this class, or ranks differ.
   static std::shared_ptr<GradientExchange> create(std::shared_ptr<Context> context,
-                                                  std::vector<NamedParameter> parameters, ReduceOp op);
+                                                  std::vector<NamedParameter> parameters,
+                                                  ExchangeOptions options);
   // More parameters. Collective, not while a backward runs. Throws as create(), and has then changed nothing.
   void add(std::vector<NamedParameter> parameters);
   bool has(const at::Tensor& parameter) const;
@@ -70,6 +72,10 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void start_afresh();
   // settle(); runs an empty round if there was none since the last step. False if the step is to be dropped.
   bool finish_step();
+  // While there are more holds than releases, backwards are local: what they add is reduced with the first backward after that, or by
+  // finish_step().
+  void hold();
+  void release() noexcept;
   // Rounds that were ended, ever.
   std::int64_t rounds() const;
 
@@ -94,6 +100,7 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
     bool is_reduced = false;  // p.grad is the same on all ranks: since the last start_afresh()
     at::Tensor kept;          // p.grad as it was, while backward runs
     at::Tensor spill;         // pieces for the next round
+    bool has_local = false;   // pieces of local backwards are in p.grad, or kept
     // Of this round:
     bool is_produced = false;
     at::Tensor value;        // what this rank contributes; undefined: nothing
@@ -105,6 +112,7 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   struct OpenBackward {
     int graph_task;
     bool has_failed;  // one that ran inside it did
+    bool is_local;    // see accumulation.h
   };
   struct Outcome {
     Status status;
@@ -116,9 +124,11 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
     int graph_task;
     std::size_t index;
   };
-  enum class Phase : std::uint8_t { open, facts_sent, all_sent };
+  enum class Phase : std::uint8_t { open, hooks_called, facts_sent, all_sent };
 
-  GradientExchange(std::shared_ptr<Context> context, ReduceOp op);
+  GradientExchange(std::shared_ptr<Context> context, ExchangeOptions options);
+  // Nothing to do for anybody.
+  bool is_idle() const { return context_->size() == 1 && !options_.has_divisor; }
   static std::vector<Gradient> gradients_of(std::vector<NamedParameter> parameters);
   void check_agreement(const std::vector<Gradient>& gradients) const;
   void check_hooks(const std::vector<Gradient>& gradients) const;
@@ -137,6 +147,11 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void watch_this_backward();
   template <class IsOver>
   void end_arrivals(IsOver&& is_over);
+  void open_backward(bool is_local);
+  bool is_local(int graph_task) const;
+  // A local backward's share: stays on this rank for now.
+  void keep_piece(Gradient& gradient, const at::Tensor& piece, bool is_shared);
+  void end_local_backward(int graph_task, bool has_failed);
   void keep_gradients();
   void give_gradients_back();
   void settle_locked(Lock& lock);
@@ -144,6 +159,16 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   template <class Submit>
   void submit_or_end_session(Submit&& submit);
 
+  // With a communication hook, before the others: calls it for what is left; waits until what it has started is done.
+  void call_hooks();
+  void finish_hooks(Lock& lock, Deadline deadline);
+  void fail_hook();
+  at::Tensor value_for_hook(std::size_t index) const;
+  at::Tensor take_hook_result(Gradient& gradient);
+  void rebuild_plans();
+
+  // What no backward of this round has produced, but earlier ones have.
+  void produce_leftovers();
   // The steps of a close. The second and third return false if `deadline` passed; they let go of the lock while they wait.
   void send_facts();
   bool send_rest(Lock& lock, Deadline deadline);
@@ -161,11 +186,16 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   // `piece` has come: into this round, or spilled.
   void take(Gradient& gradient, const at::Tensor& piece, bool is_shared);
   void produce(Gradient& gradient, at::Tensor piece, bool is_shared);
-  // Declares if the id is new, and submits `memory` in place. A failure is the Work's.
-  Work start(Declaration declaration, TensorId& id, const at::Tensor& memory);
-  void submit(Gradient& gradient, const at::Tensor& memory, Gradient::Form form);
-  // For a gradient that was not submitted: what this rank has of it, in the form that all ranks use in this round.
-  void submit_rest(Gradient& gradient, bool as_rows);
+  // Declares if the id is new. The operation on `memory`, in place.
+  Result<Submission> prepare(Declaration declaration, TensorId& id, const at::Tensor& memory);
+  Result<Submission> prepare(Gradient& gradient);
+  // What these have as memory, with one wake-up of the core. A failure is the Work's.
+  void submit(const std::vector<std::size_t>& gradients);
+  // Memory for a gradient that has none yet: what this rank has of it, in the form that all ranks use in this round.
+  void make_rest(Gradient& gradient, bool as_rows);
+  // Everything that is wanted and was not submitted.
+  void submit_rest(const std::function<bool(std::size_t)>& is_wanted,
+                   const std::function<bool(std::size_t)>& as_rows);
   void take_over_result(Gradient& gradient);
   static void forget_values(Gradient& gradient);
   void begin_step();
@@ -175,7 +205,7 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   static constexpr int kCaller = -2;  // not a backward: step()
 
   const std::shared_ptr<Context> context_;
-  const ReduceOp op_;
+  const ExchangeOptions options_;
   const int number_;
 
   mutable std::mutex mutex_;
@@ -184,6 +214,11 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   std::vector<Arrival> arrivals_;  // one a thread at most
   std::vector<Gradient> gradients_;
   bool gradients_are_kept_ = false;
+  GradientGroups groups_;
+  Accumulation accumulation_;
+  std::unique_ptr<BucketRound> buckets_;  // nullptr without a communication hook
+  std::exception_ptr hook_error_;         // of this round, at its close
+  bool a_local_backward_failed_ = false;  // since the last round
   RoundFacts facts_;
   TensorId facts_id_;
   Work facts_work_;

@@ -1,6 +1,5 @@
 // A round of GradientExchange, from the first piece to the result.
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 
 #include "bindings/torch/device_order.h"
 #include "bindings/torch/gradient_exchange.h"
@@ -64,70 +63,14 @@ void GradientExchange::produce(Gradient& gradient, at::Tensor piece, bool is_sha
     gradient.kept.reset();
     gradient.is_shared = has_other_users(gradient.value);
   }
-  if (!is_dense(gradient.value)) return;  // waits for the facts: see submit_rest
+  const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
+  if (buckets_) return buckets_->arrive(index);
+  if (!is_dense(gradient.value)) return;  // waits for the facts: see make_rest
   const at::Tensor memory = gradient.value.detach();
-  if (gradient.is_shared || !is_plain_memory(memory)) {
-    submit(gradient, contiguous_copy(memory), Gradient::Form::copy);
-  } else {
-    submit(gradient, memory, Gradient::Form::in_place);
-  }
-}
-
-void GradientExchange::submit_rest(Gradient& gradient, bool as_rows) {
-  if (!gradient.value.defined() && !gradient.is_reduced && gradient.kept.defined()) {
-    std::swap(gradient.value, gradient.kept);
-    gradient.is_shared = has_other_users(gradient.value);
-  }
-  const at::Tensor& value = gradient.value;
-  if (as_rows) return submit(gradient, pack_rows(value, gradient.parameter), Gradient::Form::rows);
-  const auto as_dense = [&] {
-    if (is_dense(value)) return contiguous_copy(value.detach());
-    if (value.defined()) return value.detach().to_dense();
-    return at::zeros(gradient.parameter.sizes(), gradient.parameter.options().requires_grad(false));
-  };
-  submit(gradient, as_dense(), Gradient::Form::copy);
-}
-
-// What fails here is told at the close, when the others are told too.
-void GradientExchange::submit(Gradient& gradient, const at::Tensor& memory, Gradient::Form form) {
-  gradient.memory = memory;
-  gradient.form = form;
-  const auto dtype = data_type_of(memory.scalar_type());
-  const auto device = device_id_of(memory.device());
-  if (!dtype.is_ok() || !device.is_ok()) {
-    gradient.work = Work::finished(dtype.is_ok() ? device.status() : dtype.status());
-    return;
-  }
-  const bool as_rows = form == Gradient::Form::rows;
-  Reduction& reduction = as_rows ? gradient.rows : gradient.dense;
-  if (reduction.dtype != dtype.value()) reduction.id = {};
-  reduction.dtype = dtype.value();
-  Declaration declaration;
-  declaration.name = name_of_operation((as_rows ? "sparse gradient " : "gradient ") + gradient.name);
-  declaration.dtype = dtype.value();
-  declaration.device = device.value();
-  declaration.op = op_;
-  gradient.work = start(std::move(declaration), reduction.id, memory);
-}
-
-Work GradientExchange::start(Declaration declaration, TensorId& id, const at::Tensor& memory) {
-  const auto failed = [](const Status& status) { return Work::finished(status); };
-  Session& session = context_->session();
-  const auto ready = point_in_current_stream(memory.device());
-  if (!ready.is_ok()) return failed(ready.status());
-  if (id.index < 0) {
-    declaration.shape = shape_of(memory);
-    const auto declared = session.declare(declaration);
-    if (!declared.is_ok()) return failed(declared.status());
-    id = declared.value();
-  }
-  Submission submission;
-  submission.id = id;
-  submission.input = memory.const_data_ptr();
-  submission.output = memory.mutable_data_ptr();
-  submission.ready = ready.value();
-  submission.keep_alive = std::make_shared<at::Tensor>(memory);
-  return session.submit(std::move(submission));
+  const bool is_copy = gradient.is_shared || !is_plain_memory(memory);
+  gradient.memory = is_copy ? contiguous_copy(memory) : memory;
+  gradient.form = is_copy ? Gradient::Form::copy : Gradient::Form::in_place;
+  submit(groups_.arrive(index));
 }
 
 // --- the close ---
@@ -160,16 +103,28 @@ void GradientExchange::submit_facts() {
   Declaration declaration;
   declaration.name = name_of_operation("used gradients");
   declaration.op = ReduceOp::sum;
-  facts_work_ = start(std::move(declaration), facts_id_, facts_.tensor());
+  Result<Submission> submission = prepare(std::move(declaration), facts_id_, facts_.tensor());
+  facts_work_ = submission.is_ok() ? context_->session().submit(std::move(submission).value())
+                                   : Work::finished(submission.status());
+}
+
+void GradientExchange::produce_leftovers() {
+  for (Gradient& gradient : gradients_) {
+    if (gradient.is_produced) continue;
+    if (gradient.spill.defined()) {
+      produce(gradient, std::exchange(gradient.spill, {}), /*is_shared=*/false);
+    } else if (gradient.has_local && !gradient.is_reduced && gradient.kept.defined()) {
+      at::Tensor sum = std::exchange(gradient.kept, {});
+      const bool is_shared = has_other_users(sum);
+      produce(gradient, std::move(sum), is_shared);
+    }
+  }
 }
 
 void GradientExchange::send_facts() {
   submit_or_end_session([&] {
-    for (Gradient& gradient : gradients_) {
-      if (gradient.is_produced || !gradient.spill.defined()) continue;
-      produce(gradient, std::move(gradient.spill), /*is_shared=*/false);
-      gradient.spill.reset();
-    }
+    // Buckets are on their way already: what came since waits for the next round.
+    if (!buckets_) produce_leftovers();
     submit_facts();
   });
   phase_ = Phase::facts_sent;
@@ -185,14 +140,12 @@ bool GradientExchange::send_rest(Lock& lock, Deadline deadline) {
   if (!status.is_ok()) return true;
   submit_or_end_session([&] {
     const bool has_failed = facts_.failed_backwards() > 0;
-    for (std::size_t i = 0; i < gradients_.size(); ++i) {
-      if (gradients_[i].work.is_valid()) continue;
-      if (has_failed) {
-        submit_rest(gradients_[i], /*as_rows=*/false);
-      } else if (facts_.is_used_somewhere(i)) {
-        submit_rest(gradients_[i], /*as_rows=*/!facts_.is_dense_somewhere(i));
-      }
+    if (buckets_) {
+      if (has_failed) buckets_->give_up();
+      return;
     }
+    submit_rest([&](std::size_t i) { return has_failed || facts_.is_used_somewhere(i); },
+                [&](std::size_t i) { return !has_failed && !facts_.is_dense_somewhere(i); });
   });
   return true;
 }
@@ -201,8 +154,10 @@ void GradientExchange::close_failed_round() {
   own_backward_failed_ = true;
   step_is_dropped_ = true;
   submit_or_end_session([&] {
-    for (Gradient& gradient : gradients_) {
-      if (!gradient.work.is_valid()) submit_rest(gradient, /*as_rows=*/false);
+    if (buckets_) {
+      buckets_->give_up();
+    } else {
+      submit_rest([](std::size_t) { return true; }, [](std::size_t) { return false; });
     }
     submit_facts();
   });
@@ -220,13 +175,22 @@ bool GradientExchange::wait_for_results(Lock& lock, Deadline deadline) {
     const Status outcome = work.wait(deadline);
     are_done = are_done && (outcome.code() != StatusCode::timed_out || work.done());
   }
+  if (buckets_) are_done = buckets_->wait_until(deadline) && are_done;
   lock.lock();
   return are_done;
 }
 
 bool GradientExchange::advance(Lock& lock, Deadline deadline) {
   if (phase_ == Phase::open) {
-    send_facts();
+    if (buckets_) {
+      call_hooks();
+    } else {
+      send_facts();
+    }
+    return false;
+  }
+  if (phase_ == Phase::hooks_called) {
+    finish_hooks(lock, deadline);
     return false;
   }
   if (phase_ == Phase::facts_sent) {
@@ -269,7 +233,7 @@ GradientExchange::Outcome GradientExchange::outcome_of_round() const {
   }
   outcome.failed_backwards = facts_.failed_backwards();
   if (own_backward_failed_) return outcome;
-  if (!facts_.all_in_same_round(context_->size())) {
+  if (!facts_.all_in_same_round()) {
     outcome.status = Status::mismatch(
         text("rank ", context_->rank(), ": this was its backward number ", rounds_ - rounds_at_step_ + 1,
              " since the last step(), but other ranks are at another one, so steps are mixed up and "
@@ -280,10 +244,14 @@ GradientExchange::Outcome GradientExchange::outcome_of_round() const {
 }
 
 void GradientExchange::take_over_result(Gradient& gradient) {
-  if (!gradient.work.is_valid()) return;
-  let_current_stream_wait(gradient.work.completion(), gradient.memory.device());
-  at::Tensor result = gradient.memory;
-  if (gradient.form == Gradient::Form::in_place) {
+  const bool is_of_hook = buckets_ != nullptr;
+  if (!is_of_hook && !gradient.work.is_valid()) return;
+  if (!is_of_hook) let_current_stream_wait(gradient.work.completion(), gradient.memory.device());
+  at::Tensor result = is_of_hook ? take_hook_result(gradient) : gradient.memory;
+  if (!result.defined()) return;
+  if (is_of_hook) {
+    // It is a tensor of its own.
+  } else if (gradient.form == Gradient::Form::in_place) {
     result = gradient.value;
   } else if (gradient.form == Gradient::Form::rows) {
     result = unpack_rows(gradient.memory, gradient.parameter);
@@ -314,16 +282,22 @@ bool GradientExchange::end_round() {
     }
     gradient.is_produced = false;
     gradient.is_shared = false;
+    gradient.has_local = false;
     gradient.value.reset();
     gradient.memory.reset();
     gradient.work = {};
   }
+  if (buckets_) buckets_->end();
+  groups_.start_afresh();
   facts_work_ = {};
   phase_ = Phase::open;
   if (is_good && facts_.another_round_follows()) return false;
   ++rounds_;
   closer_ = kNobody;
+  accumulation_.start_afresh();
+  a_local_backward_failed_ = false;
   const bool own_backward_failed = std::exchange(own_backward_failed_, false);
+  const std::exception_ptr hook_error = std::exchange(hook_error_, nullptr);
   if (open_backwards_.empty()) give_gradients_back();
   if (deaths_to_close_ > 0) {
     --deaths_to_close_;
@@ -331,6 +305,7 @@ bool GradientExchange::end_round() {
   }
   round_ended_.notify_all();
   if (!is_good) step_is_dropped_ = true;
+  if (hook_error) std::rethrow_exception(hook_error);
   throw_if_failed(outcome.status);
   if (!is_good && !own_backward_failed) {
     throw StepDiscarded(Status::aborted(

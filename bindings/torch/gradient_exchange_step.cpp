@@ -15,7 +15,7 @@ void GradientExchange::settle() {
 }
 
 void GradientExchange::run_empty_round() {
-  if (context_->size() == 1) return;
+  if (is_idle()) return;
   Lock lock(mutex_);
   const at::NoGradGuard no_grad;
   settle_locked(lock);
@@ -26,7 +26,9 @@ void GradientExchange::run_empty_round() {
 void GradientExchange::begin_step() {
   step_is_dropped_ = false;
   rounds_at_step_ = rounds_;
-  if (context_->size() == 1) return;
+  accumulation_.start_afresh();
+  a_local_backward_failed_ = false;
+  if (is_idle()) return;
   for (std::size_t i = 0; i < gradients_.size(); ++i) {
     renew_gradient_hook(gradients_[i].parameter, weak_from_this(), i);
   }
@@ -40,12 +42,16 @@ void GradientExchange::start_afresh() {
     begin_step();
     throw;
   }
-  for (Gradient& gradient : gradients_) gradient.is_reduced = false;
+  for (Gradient& gradient : gradients_) {
+    gradient.is_reduced = false;
+    gradient.has_local = false;
+    if (open_backwards_.empty()) gradient.spill.reset();
+  }
   begin_step();
 }
 
 bool GradientExchange::finish_step() {
-  if (context_->size() == 1) return true;
+  if (is_idle()) return true;
   Lock lock(mutex_);
   const at::NoGradGuard no_grad;
   if (!open_backwards_.empty()) {
@@ -56,7 +62,13 @@ bool GradientExchange::finish_step() {
   try {
     settle_locked(lock);
     throw_if_failed(context_->session().status());
-    if (rounds_ == rounds_at_step_) close_round(lock);
+    if (a_local_backward_failed_) {
+      keep_gradients();
+      close_failed_round();
+      settle_locked(lock);
+    } else if (rounds_ == rounds_at_step_ || accumulation_.is_pending()) {
+      close_round(lock);
+    }
   } catch (...) {
     begin_step();
     throw;

@@ -42,10 +42,10 @@ Operation::Operation(OpKind kind, const std::string& name, const ProcessSet& set
     : state_(std::make_shared<Handle::State>()) {
   state_->context = context ? context : hvd::context();
   state_->kind = kind;
-  state_->process_set = set.id();
+  state_->process_set = set.id() == 0 ? state_->context->process_set() : set.id();
   declaration_.kind = kind;
   declaration_.name = name;
-  declaration_.process_set = set.id();
+  declaration_.process_set = state_->process_set;
 }
 
 Operation Operation::reduction(OpKind kind, const AllreduceOptions& options) {
@@ -226,7 +226,7 @@ Handle Operation::start() {
 
 std::int64_t Operation::run(Declaration declaration, const CollectiveOptions& options) {
   const auto context = options.context ? options.context : hvd::context();
-  declaration.process_set = options.process_set.id();
+  declaration.process_set = options.process_set.id() == 0 ? context->process_set() : options.process_set.id();
   const bool is_unnamed = options.name.empty();
   const int number =
       is_unnamed ? context->take_operation_number(declaration.kind, declaration.process_set) : -1;
@@ -246,6 +246,11 @@ std::int64_t Operation::run(Declaration declaration, const CollectiveOptions& op
 }
 
 bool Handle::done() const { return state_->is_waited_for || state_->work.done(); }
+
+bool Handle::wait_until(Deadline deadline) const {
+  if (!state_->is_waited_for) static_cast<void>(state_->work.wait(deadline));
+  return done();
+}
 
 at::Tensor Handle::wait() {
   State& state = *state_;

@@ -6,7 +6,7 @@ namespace hvd {
 
 RoundFacts::RoundFacts(std::size_t gradients)
     : gradients_(gradients),
-      values_(at::zeros({(2 * static_cast<std::int64_t>(gradients)) + 4}, c10::ScalarType::Float)) {}
+      values_(at::zeros({(2 * static_cast<std::int64_t>(gradients)) + 5}, c10::ScalarType::Float)) {}
 
 void RoundFacts::write(const Own& own) {
   auto* const values = values_.mutable_data_ptr<float>();
@@ -20,15 +20,17 @@ void RoundFacts::write(const Own& own) {
   rest[1] = flag(own.has_more);
   rest[2] = static_cast<float>(own.round);
   rest[3] = static_cast<float>(own.round * own.round);
+  rest[4] = 1.0F;
 }
 
 float RoundFacts::value(std::size_t index) const { return values_.const_data_ptr<float>()[index]; }
 
 // Numbers are equal if their variance is zero.
-bool RoundFacts::all_in_same_round(int size) const {
+bool RoundFacts::all_in_same_round() const {
+  const double ranks = value((2 * gradients_) + 4);
   const double sum = value((2 * gradients_) + 2);
   const double sum_of_squares = value((2 * gradients_) + 3);
-  return size * sum_of_squares == sum * sum;
+  return ranks * sum_of_squares == sum * sum;
 }
 
 }  // namespace hvd

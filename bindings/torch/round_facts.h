@@ -32,14 +32,14 @@ class RoundFacts {
   bool is_dense_somewhere(std::size_t gradient) const { return value(gradients_ + gradient) > 0.0F; }
   int failed_backwards() const { return static_cast<int>(value(2 * gradients_)); }
   bool another_round_follows() const { return value((2 * gradients_) + 1) > 0.0F; }
-  // The same verdict on every rank: whether all are in the same round of their step.
-  bool all_in_same_round(int size) const;
+  // The same verdict on every rank: whether all are in the same round of their step. Ranks that have joined (hvd::join) are in none.
+  bool all_in_same_round() const;
 
  private:
   float value(std::size_t index) const;
 
   std::size_t gradients_;
-  at::Tensor values_;  // produced flags; dense flags; failed backwards; who has more; round; its square
+  at::Tensor values_;  // produced flags; dense flags; failed backwards; who has more; round; its square; 1
 };
 
 }  // namespace hvd

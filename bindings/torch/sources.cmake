@@ -1,19 +1,28 @@
 # The LibTorch binding's sources, relative to this folder. Read by this tree's build and, installed, by the build of each user
 # (cmake/horovod_cppTorch.cmake).
 set(HVD_TORCH_SOURCES
+    bucket_plan.cpp
+    bucket_round.cpp
     collectives.cpp
+    communication_hook.cpp
+    compression.cpp
     context.cpp
     device_order.cpp
     distributed_optimizer.cpp
     errors.cpp
     exchanges.cpp
+    gradient_clipping.cpp
     gradient_exchange.cpp
+    gradient_exchange_passes.cpp
     gradient_exchange_round.cpp
     gradient_exchange_step.cpp
+    gradient_exchange_submit.cpp
     gradient_hook.cpp
     integer_average.cpp
     model_agreement.cpp
     operation.cpp
+    optimizer_options.cpp
+    optimizer_state.cpp
     parameters.cpp
     process_set.cpp
     round_facts.cpp

@@ -29,6 +29,12 @@ void Backends::close(int process_set) {
   closed = of_sets_.extract(process_set);
 }
 
+void Backends::close_all() {
+  decltype(of_sets_) closed;
+  const std::lock_guard lock(mutex_);
+  closed.swap(of_sets_);
+}
+
 Collectives* Backends::find(int process_set, DeviceType type) const {
   if (process_set == ProcessSets::kAllRanks) {
     for (Collectives* backend : of_all_ranks_) {

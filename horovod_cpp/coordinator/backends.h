@@ -23,6 +23,7 @@ class Backends {
   // Collective over all ranks, also those that are not among the members.
   Status open(int process_set, std::span<const int> members, Deadline deadline);
   void close(int process_set);
+  void close_all();
   // nullptr: there is none for this device type.
   Collectives* find(int process_set, DeviceType type) const;
 

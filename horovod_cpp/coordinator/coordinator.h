@@ -50,6 +50,8 @@ class Coordinator {
   // Returns when every rank has left, or after a failure. Everything submitted has ended then.
   void run();
 
+  // Destroys the backends of process sets. After run().
+  void close_process_sets() { execution_.close_process_sets(); }
   // Ends the calls of backends that belong to process sets. From any thread.
   void abort_process_sets(const Status& why) { execution_.abort(why); }
 

@@ -100,8 +100,8 @@ void Execution::release_completed() {
 }
 
 void Execution::drain(Deadline deadline) {
-  for (const InFlight& one : in_flight_) static_cast<void>(one.completion->synchronize(deadline));
-  in_flight_.clear();
+  if (!in_flight_.empty()) static_cast<void>(in_flight_.back().completion->synchronize(deadline));
+  release_completed();
 }
 
 Status Execution::change_process_sets(const Agreement& agreement) {

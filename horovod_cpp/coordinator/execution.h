@@ -28,8 +28,10 @@ class Execution {
   // Ends one operation.
   void finish(PendingOperation& operation, const Status& status, const Completion& completion = nullptr,
               std::vector<std::int64_t> result = {});
-  // Waits, as long as `deadline` allows, for what devices still work on, and lets its memory go.
+  // Waits, as long as `deadline` allows, for what devices still work on, and lets its memory go. Memory that is still in use then is kept
+  // until this object's end: the backends must be gone by then.
   void drain(Deadline deadline);
+  void close_process_sets() { backends_.close_all(); }
   // Ends the current and later calls of the backends of process sets.
   void abort(const Status& why) { backends_.abort(why); }
 

@@ -18,8 +18,8 @@ inline constexpr std::chrono::seconds kTestDeadline{60};
 
 // The Session is shut down when every rank's body has returned. `ends_well` false: the body breaks the world.
 inline void on_ranks(int n, const std::function<void(const std::shared_ptr<Context>&)>& body,
-                     bool ends_well = true) {
-  InprocWorld world(n);
+                     bool ends_well = true, InprocWorld::Backend backend = InprocWorld::Backend::shm) {
+  InprocWorld world(n, backend);
   run_ranks(n, [&](RankScope& scope) {
     const auto context =
         std::make_shared<Context>(value_or_throw(Session::create(world.parts(scope.rank()))));

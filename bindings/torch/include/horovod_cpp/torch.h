@@ -9,8 +9,11 @@
 #pragma once
 
 #include "horovod_cpp/torch/collectives.h"
+#include "horovod_cpp/torch/communication_hook.h"
+#include "horovod_cpp/torch/compression.h"
 #include "horovod_cpp/torch/context.h"
 #include "horovod_cpp/torch/distributed_optimizer.h"
 #include "horovod_cpp/torch/errors.h"
+#include "horovod_cpp/torch/optimizer_state.h"
 #include "horovod_cpp/torch/parameters.h"
 #include "horovod_cpp/torch/process_set.h"

@@ -33,6 +33,7 @@
 #include <string>
 #include <vector>
 
+#include "horovod_cpp/base/deadline.h"
 #include "horovod_cpp/base/types.h"
 #include "horovod_cpp/torch/context.h"
 #include "horovod_cpp/torch/process_set.h"
@@ -68,6 +69,8 @@ class Handle {
  public:
   // True if wait() would not sleep.
   bool done() const;
+  // Sleeps until the operation is done or the deadline has passed; true if it is done.
+  bool wait_until(Deadline deadline) const;
   // Sleeps until the operation is done and returns its result.
   // Throws what ended it; a further call returns the same result.
   at::Tensor wait();

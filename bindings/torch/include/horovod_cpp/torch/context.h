@@ -10,7 +10,6 @@
 // std::logic_error. It leaves the parent's connections alone.
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -29,6 +28,9 @@ class Session;
 class Context {
  public:
   explicit Context(std::unique_ptr<Session> session);
+  // `whole`, or what stands for it among the members of a process set only: its size is theirs, ranks stay those of the job, and operations
+  // without a process set of their own belong to it.
+  static std::shared_ptr<Context> among(int process_set, std::shared_ptr<Context> whole);
   // In a forked child nothing is ended: it belongs to the parent.
   ~Context();
   Context(const Context&) = delete;
@@ -38,22 +40,29 @@ class Context {
   Session& session() const;
   int rank() const { return rank_; }
   int size() const { return size_; }
+  int process_set() const { return process_set_; }
+  // The same for all contexts of one Session.
+  const Context& whole() const { return whole_ ? *whole_ : *this; }
 
   // The lowest number that no unnamed operation of this kind in this process set holds. All ranks run the same program, so they get the
   // same number.
   int take_operation_number(OpKind kind, int process_set = 0);
   void return_operation_number(OpKind kind, int process_set, int number);
-  // 0 for the first DistributedOptimizer, 1 for the next.
+  // 0 for the first DistributedOptimizer of its process set, 1 for the next.
   int take_optimizer_number();
 
  private:
+  Context(std::shared_ptr<Context> whole, int process_set, int size);
+
+  std::shared_ptr<Context> whole_;  // nullptr: this is it
   std::unique_ptr<Session> session_;
   int rank_;
   int size_;
+  int process_set_ = 0;
   int owner_process_;
   std::mutex mutex_;
   std::map<std::pair<int, OpKind>, std::vector<bool>> taken_;  // [process set, kind][number]
-  std::atomic<int> optimizers_{0};
+  std::map<int, int> optimizers_;                              // by process set
 };
 
 // Meets the other ranks, as the environment says (hvdrun, mpirun; without either: one rank alone). A further

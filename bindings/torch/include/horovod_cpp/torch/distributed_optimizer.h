@@ -39,7 +39,11 @@
 // - Each parameter has one DistributedOptimizer. A post-accumulate-grad hook that was there before runs first, on the local
 //   gradient; one that is set later replaces ours and ends the averaging of its parameter.
 // - On one rank nothing is communicated.
-// - Not yet here: accumulation without communication (backward_passes_per_step), compression, Adasum.
+// - Accumulation (backward_passes_per_step, no_sync()): a backward that does not communicate adds to p.grad on its rank and calls no
+//   other rank. The next one that does reduces all that was added, also of parameters that it does not use itself. step() reduces what was
+//   added since, so a rank that is short of data may take it after fewer backwards: gradients are averages then, too, with what there is.
+//   If a backward that does not communicate throws, the step is dropped as above, when gradients are reduced next.
+// - Not yet here: Adasum.
 //
 // Errors: errors.h.
 // Ownership: the wrapped optimizer is referred to, and must live as long as this object is used (not: until it is destroyed), or
@@ -50,17 +54,64 @@
 #include <torch/optim/optimizer.h>
 
 #include <memory>
+#include <vector>
 
 #include "horovod_cpp/torch/collectives.h"
+#include "horovod_cpp/torch/communication_hook.h"
+#include "horovod_cpp/torch/compression.h"
 #include "horovod_cpp/torch/parameters.h"
 
 namespace hvd {
 
 class GradientExchange;
 
+// The same on every rank; checked on construction. A value that makes no sense is std::invalid_argument.
 struct DistributedOptimizerOptions {
-  ReduceOp op = Average;                       // or Sum
+  ReduceOp op = Average;  // or Sum
+  ProcessSet process_set =
+      {};  // who trains together; its members construct the optimizer. Default: all ranks
   std::shared_ptr<Context> context = nullptr;  // nullptr: the process's own, of hvd::init()
+
+  // Gradients are reduced in each k-th backward since the last step(); those before only add to p.grad. The result is the sum of the k
+  // passes, averaged over ranks …
+  int backward_passes_per_step = 1;
+  // … and divided by k, also if a step had fewer passes.
+  bool average_aggregated_gradients = false;
+
+  // f > 0, Average only: gradients are multiplied by 1/f before the sum over n ranks and by f/n after it. It matters where sums are
+  // rounded to 16 bits on their way and could overflow.
+  double gradient_predivide_factor = 1.0;
+
+  // 16 bits for each element where gradients cross a wire, nothing inside a host: compression.h.
+  Compression compression = Compression::none;
+  // How gradients are reduced, instead of an all-reduce of each: communication_hook.h. Ranks must have the same, only its presence is
+  // checked. Not with compression.
+  CommunicationHook communication_hook = nullptr;
+  std::size_t bucket_bytes = std::size_t{25}
+                             << 20U;  // of a bucket for hook or compression; one gradient may be larger
+
+  // Gradients that are submitted together, as soon as the last of them is complete: lists of the optimizer's parameters, those in no list
+  // go alone …
+  std::vector<std::vector<at::Tensor>> groups = {};
+  // … or this many lists of equal length, of parameters in reverse order. 0: every gradient goes alone. Not with groups.
+  int num_groups = 0;
+
+  // step() multiplies all gradients by one factor, so that their global 2-norm, after averaging, is at most this. 0: off.
+  // Infinity: only last_gradient_norm(). The same bits on every rank, and the result of torch::nn::utils::clip_grad_norm_ after backward.
+  double clip_norm = 0.0;
+};
+
+// While it lives, backwards of its DistributedOptimizer only add to p.grad. May nest; may outlive the optimizer.
+class [[nodiscard]] NoSyncGuard {
+ public:
+  NoSyncGuard(NoSyncGuard&& other) noexcept;
+  NoSyncGuard& operator=(NoSyncGuard&&) = delete;
+  ~NoSyncGuard();
+
+ private:
+  friend class DistributedOptimizer;
+  explicit NoSyncGuard(std::shared_ptr<GradientExchange> exchange);
+  std::shared_ptr<GradientExchange> exchange_;
 };
 
 class DistributedOptimizer {
@@ -89,6 +140,12 @@ class DistributedOptimizer {
   void zero_grad(bool set_to_none = true);
   // Waits for gradients that are still on their way. After backward() there are none.
   void synchronize();
+  //   for (…) { auto guard = optimizer.no_sync(); loss(…).backward(); }    // adds up, without communication
+  //   loss(…).backward();                                                  // reduces all of it
+  NoSyncGuard no_sync();
+  // The global 2-norm of the gradients before they were clipped, in the last step(); 0 before the first, or without clip_norm.
+  // On a GPU this waits for it.
+  double last_gradient_norm() const;
 
   torch::optim::Optimizer& get() { return *optimizer_; }
   torch::optim::Optimizer* operator->() { return optimizer_; }
@@ -96,10 +153,13 @@ class DistributedOptimizer {
  private:
   void check_parameters() const;
   at::Tensor step_with_closure(const LossClosure& closure);
+  void clip();
 
   std::unique_ptr<torch::optim::Optimizer> owned_;
   torch::optim::Optimizer* optimizer_;
   std::shared_ptr<GradientExchange> exchange_;
+  double clip_norm_;
+  at::Tensor last_norm_;
 };
 
 }  // namespace hvd

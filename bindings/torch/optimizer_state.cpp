@@ -1,0 +1,141 @@
+#include "horovod_cpp/torch/optimizer_state.h"
+
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
+#include <torch/optim/lbfgs.h>
+#include <torch/serialize/archive.h>
+
+#include <exception>
+#include <optional>
+#include <typeinfo>
+
+#include "bindings/torch/model_agreement.h"
+#include "bindings/torch/tensor_facts.h"
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/torch/errors.h"
+
+namespace hvd {
+namespace {
+
+using torch::optim::Optimizer;
+
+// What loading relies on: it finds a parameter's state by its place, and trusts the type of options and state.
+std::vector<std::string> lines_of(const Optimizer& optimizer) {
+  std::vector<std::string> lines{typeid(optimizer).name()};
+  for (const auto& group : optimizer.param_groups()) {
+    lines.emplace_back("group");
+    for (const at::Tensor& parameter : group.params()) {
+      lines.push_back(text(c10::toString(parameter.scalar_type()), ' ', name_of(shape_of(parameter))));
+    }
+  }
+  return lines;
+}
+
+// LBFGS keeps a vector that every step fills before it reads it. Its unused end has undefined tensors, which an archive cannot hold.
+void drop_scratch(Optimizer& optimizer) {
+  for (auto& [parameter, state] : optimizer.state()) {
+    if (auto* const lbfgs = dynamic_cast<torch::optim::LBFGSParamState*>(state.get()))
+      lbfgs->al(std::nullopt);
+  }
+}
+
+std::string saved(Optimizer& optimizer) {
+  drop_scratch(optimizer);
+  torch::serialize::OutputArchive archive;
+  optimizer.save(archive);
+  std::string bytes;
+  archive.save_to([&bytes](const void* data, std::size_t size) {
+    bytes.append(static_cast<const char*>(data), size);
+    return size;
+  });
+  return bytes;
+}
+
+// The device of all parameters; nothing if there are several.
+std::optional<c10::Device> only_device(const Optimizer& optimizer) {
+  std::optional<c10::Device> device;
+  for (const auto& group : optimizer.param_groups()) {
+    for (const at::Tensor& parameter : group.params()) {
+      if (device && *device != parameter.device()) return std::nullopt;
+      device = parameter.device();
+    }
+  }
+  return device;
+}
+
+void load(Optimizer& optimizer, const at::Tensor& bytes) {
+  torch::serialize::InputArchive archive;
+  archive.load_from(static_cast<const char*>(bytes.const_data_ptr()), static_cast<std::size_t>(bytes.numel()),
+                    only_device(optimizer));
+  if (archive.keys().empty()) {
+    throw std::invalid_argument(
+        text("its save() writes nothing: override save() and load() of ", typeid(optimizer).name()));
+  }
+  optimizer.state().clear();
+  optimizer.load(archive);
+}
+
+// Runs `body`; if it throws on any rank, all throw.
+template <class Body>
+void all_or_none(const Context& context, const AllreduceOptions& options, const char* what, Body&& body) {
+  std::exception_ptr mine;
+  try {
+    body();
+  } catch (...) {
+    mine = std::current_exception();
+  }
+  at::Tensor failures = at::zeros({1}, c10::ScalarType::Long);
+  *failures.mutable_data_ptr<std::int64_t>() = mine ? 1 : 0;
+  allreduce_(failures, options);
+  if (mine) {
+    try {
+      std::rethrow_exception(mine);
+    } catch (const std::exception& error) {
+      throw std::invalid_argument(
+          text("rank ", context.rank(), ", broadcast_optimizer_state, ", what, ": ", error.what()));
+    }
+  }
+  const auto count = *failures.const_data_ptr<std::int64_t>();
+  if (count == 0) return;
+  throw_if_failed(
+      Status::mismatch(text("rank ", context.rank(), ", broadcast_optimizer_state, ", what, ": failed on ",
+                            count, " other rank(s), whose output has the cause. Stop, and start anew.")));
+}
+
+}  // namespace
+
+void broadcast_optimizer_state(Optimizer& optimizer, int root, const BroadcastOptions& options) {
+  const std::shared_ptr<Context> context =
+      Context::among(options.process_set.id(), options.context ? options.context : hvd::context());
+  if (root < 0 || root >= context->size()) {
+    throw std::invalid_argument(text("rank ", context->rank(), ", broadcast_optimizer_state: root rank ",
+                                     root, ": expected 0 to ", context->size() - 1));
+  }
+  if (context->size() == 1) return;
+  const auto named = [&options](const char* what) { return text(options.name, "optimizer state: ", what); };
+  const auto settled = [&](const char* what) {
+    return AllreduceOptions{.name = named(what), .op = Sum, .context = context};
+  };
+  check_same_lines(lines_of(optimizer),
+                   {"broadcast_optimizer_state", "kind of optimizer, groups or parameters",
+                    "Construct the same optimizer over the same model on every rank."},
+                   named("agreement"), context);
+
+  std::string archive;
+  const bool is_root = context->rank() == root;
+  all_or_none(*context, settled("saved"), "saving", [&] {
+    if (is_root) archive = saved(optimizer);
+  });
+  at::Tensor size = at::zeros({1}, c10::ScalarType::Long);
+  *size.mutable_data_ptr<std::int64_t>() = static_cast<std::int64_t>(archive.size());
+  broadcast_(size, root, {.name = named("size"), .context = context});
+  const std::int64_t count = *size.const_data_ptr<std::int64_t>();
+  at::Tensor bytes = is_root ? at::from_blob(archive.data(), {count}, c10::ScalarType::Byte)
+                             : at::zeros({count}, c10::ScalarType::Byte);
+  broadcast_(bytes, root, {.name = named("bytes"), .context = context});
+  all_or_none(*context, settled("loaded"), "loading", [&] {
+    if (!is_root) load(optimizer, bytes);
+  });
+}
+
+}  // namespace hvd

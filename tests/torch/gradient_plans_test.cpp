@@ -1,0 +1,83 @@
+// Which gradients travel together, and when: the parts that know no tensor.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "bindings/torch/accumulation.h"
+#include "bindings/torch/bucket_plan.h"
+#include "bindings/torch/gradient_groups.h"
+
+namespace hvd {
+namespace {
+
+TEST(SplitEvenly, GoesFromTheLastToTheFirst) {
+  EXPECT_EQ(split_evenly(5, 2), (IndexGroups{{4, 3, 2}, {1, 0}}));
+  EXPECT_EQ(split_evenly(3, 3), (IndexGroups{{2}, {1}, {0}}));
+  EXPECT_EQ(split_evenly(2, 5), (IndexGroups{{1}, {0}}));
+  EXPECT_TRUE(split_evenly(0, 1).empty());
+}
+
+TEST(PlanBuckets, PacksFromTheLastToTheFirstUpToTheLimit) {
+  const std::vector<BucketItem> items{{40}, {40}, {10}, {90}, {30}};
+  EXPECT_EQ(plan_buckets(items, {}, 100), (IndexGroups{{4}, {3, 2}, {1, 0}}));
+  EXPECT_EQ(plan_buckets(items, {}, 1), (IndexGroups{{4}, {3}, {2}, {1}, {0}}));
+  EXPECT_EQ(plan_buckets(items, {}, 1000), (IndexGroups{{4, 3, 2, 1, 0}}));
+}
+
+TEST(PlanBuckets, OfDifferentKindsGrowSideBySide) {
+  const std::vector<BucketItem> items{{8, 1}, {8, 2}, {8, 1}, {8, 2}, {8, 1}};
+  EXPECT_EQ(plan_buckets(items, {}, 16), (IndexGroups{{4, 2}, {3, 1}, {0}}));
+}
+
+TEST(PlanBuckets, TakesGroupsAsTheyAreButForTheirKinds) {
+  const std::vector<BucketItem> items{{50, 1}, {50, 1}, {50, 2}, {50, 1}, {50, 1}};
+  EXPECT_EQ(plan_buckets(items, {{0, 2, 3}}, 60), (IndexGroups{{4}, {0, 3}, {2}, {1}}));
+}
+
+TEST(GradientGroups, AreReadyWithTheirLastMember) {
+  GradientGroups groups(5, {{4, 1}, {2}});
+  using Indices = std::vector<std::size_t>;
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(groups.arrive(3), Indices{3}) << "in no group";
+    EXPECT_EQ(groups.arrive(1), Indices{});
+    EXPECT_EQ(groups.arrive(2), Indices{2});
+    EXPECT_EQ(groups.arrive(4), (Indices{4, 1}));
+    groups.start_afresh();
+  }
+  EXPECT_EQ(groups.arrive(1), Indices{});
+  groups.start_afresh();
+  EXPECT_EQ(groups.arrive(4), Indices{}) << "1 was in the round before";
+}
+
+// Passes that are not local start a round, which starts the accumulation afresh.
+std::string passes(Accumulation& accumulation, int count) {
+  std::string out;
+  for (int pass = 0; pass < count; ++pass) {
+    const bool is_local = accumulation.begin_pass();
+    if (is_local) {
+      EXPECT_TRUE(accumulation.is_pending());
+    } else {
+      accumulation.start_afresh();
+    }
+    out += is_local ? 'l' : 'R';
+  }
+  return out;
+}
+
+TEST(Accumulation, CommunicatesInEveryKthPassThatIsNotHeld) {
+  Accumulation each(1);
+  EXPECT_EQ(passes(each, 3), "RRR");
+  Accumulation third(3);
+  EXPECT_EQ(passes(third, 7), "llRllRl");
+  third.start_afresh();
+  EXPECT_EQ(passes(third, 2), "ll");
+  third.hold();
+  third.hold();
+  third.release();
+  EXPECT_EQ(passes(third, 3), "lll");
+  third.release();
+  EXPECT_EQ(passes(third, 4), "RllR");
+}
+
+}  // namespace
+}  // namespace hvd
