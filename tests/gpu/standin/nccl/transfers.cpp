@@ -106,7 +106,7 @@ ncclResult_t Communicator::agree_on_split(int color, int key, Communicator& chil
   if (is_member) {
     const auto place = std::find(members.begin(), members.end(), rank_) - members.begin();
     result = child.join_segment(segment_->cell(members.front()).split_id, static_cast<int>(place),
-                                static_cast<int>(members.size()));
+                                static_cast<int>(members.size()), is_aborted_);
   }
   // Nobody begins another split before all have read this one.
   return arrive() ? result : ncclRemoteError;
