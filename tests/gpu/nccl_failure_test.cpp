@@ -112,6 +112,46 @@ TEST(NcclFailure, AbortMayComeAtAnyMoment) {
   }
 }
 
+// NCCL puts an operation on the stream in the background, also after the caller has turned away because of an abort. It
+// may use the memory for something else then: a late operation would add up what it put there.
+TEST(NcclFailure, AnAbortedOperationLeavesItsMemoryAlone) {
+  if (std::getenv("HVD_STANDIN_NCCL_ABORT_MS") == nullptr) {
+    ChildProcess child({"--gtest_filter=NcclFailure.AnAbortedOperationLeavesItsMemoryAlone"},
+                       {"HVD_STANDIN_NCCL_CALL_MS=20", "HVD_STANDIN_NCCL_ABORT_MS=100"});
+    const ChildEnd end = child.wait(std::chrono::seconds(120));
+    EXPECT_EQ(end.exit_code, 0) << end.output;
+    return;
+  }
+  std::vector<std::unique_ptr<Gpu>> gpus;
+  std::vector<std::unique_ptr<OneFloat>> ones;
+  for (int index = 0; index < 2; ++index) {
+    gpus.push_back(std::make_unique<Gpu>(index));
+    ones.push_back(std::make_unique<OneFloat>(*gpus.back()));
+  }
+  on_two_ranks([&](NcclRank& rank, int index) {
+    const OneFloat& one = *ones[static_cast<std::size_t>(index)];
+    std::thread aborter([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      rank.collectives->abort(Status::aborted("enough"));
+    });
+    Status status;
+    for (const auto limit = soon(); status.is_ok() && !limit.passed();)
+      status = finish(rank.collectives->allreduce(one.request()));
+    EXPECT_EQ(status.message(), "enough");
+    const auto other_work = rank.gpu.stream();
+    rank.gpu.fill(*other_work, one.memory->data(), 7.0F, 1);
+    EXPECT_TRUE(other_work->record().value()->synchronize(soon()).is_ok());
+    aborter.join();
+  });
+  // The communicators have ended: nothing can come any more.
+  for (std::size_t index = 0; index < 2; ++index) {
+    const Bytes bytes = gpus[index]->download(ones[index]->memory->data(), sizeof(float));
+    float seen = 0;
+    std::memcpy(&seen, bytes.data(), sizeof(seen));
+    EXPECT_EQ(seen, 7.0F) << "rank " << index;
+  }
+}
+
 TEST(NcclFailure, AFarewellThatNobodyAnswersIsBounded) {
   auto transports = make_inproc_transports(2);
   std::vector<std::unique_ptr<NcclRank>> ranks(2);
