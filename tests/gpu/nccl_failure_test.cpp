@@ -29,6 +29,12 @@ void on_two_ranks(const std::function<void(NcclRank& rank, int index)>& body) {
   });
 }
 
+// Or until the others have surely failed.
+void await(const std::atomic<bool>& is_done) {
+  const auto limit = Deadline::after(std::chrono::seconds(120));
+  while (!is_done.load() && !limit.passed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
 struct OneFloat {
   explicit OneFloat(Gpu& gpu) : memory(gpu.upload(std::as_bytes(std::span(&value, 1)))) {
     slice = {memory->data(), memory->data(), 1, nullptr};
@@ -45,7 +51,7 @@ TEST(NcclFailure, AbortEndsAnOperationThatWaitsForAnotherRank) {
   on_two_ranks([&](NcclRank& rank, int index) {
     if (index == 1) {
       // Stays away, and leaves only when the other has got its error.
-      while (!rank_0_is_done.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      await(rank_0_is_done);
       rank.collectives->abort(Status::aborted("rank 1 gives up"));
       return;
     }
@@ -80,7 +86,7 @@ TEST(NcclFailure, ABarrierWithoutTheOthersEndsAtItsDeadline) {
   std::atomic<bool> rank_0_is_done{false};
   on_two_ranks([&](NcclRank& rank, int index) {
     if (index == 1) {
-      while (!rank_0_is_done.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      await(rank_0_is_done);
       rank.collectives->abort(Status::aborted("rank 1 gives up"));
       return;
     }
@@ -246,7 +252,7 @@ TEST(NcclProcesses, TheDeathOfARankIsAnErrorOnTheOther) {
   if (const char* link = std::getenv("HVD_TEST_LINK")) {
     as_rank_1(link, [](NcclRank& rank) {
       ASSERT_TRUE(rank.collectives->barrier(soon()).is_ok());
-      pause();
+      sleep(120);  // to be killed; not for ever, should nobody do it
     });
     return;
   }
