@@ -114,8 +114,7 @@ Status NcclCommunicator::failure(const char* operation, ncclResult_t result) con
 
 Status NcclCommunicator::latch(const char* operation, const Status& status) {
   if (status.is_ok()) return {};
-  const Status first = latch_.status();
-  if (!first.is_ok()) return first;
+  if (Status first = latch_.status(); !first.is_ok()) return first;
   abort(status.with_prefix(text(place(), ", ", operation, ": ")));
   return latch_.status();
 }
@@ -146,9 +145,18 @@ void NcclCommunicator::abort(const Status& why) {
 
 void NcclCommunicator::abort_in_thread() {
   try {
-    std::thread([self = shared_from_this()] { self->abort_now(); }).detach();
+    const std::lock_guard lock(detaching_);
+    std::thread([self = shared_from_this()] {
+      {
+        const std::lock_guard until_detached(self->detaching_);
+      }
+      self->abort_now();
+    }).detach();
   } catch (const std::system_error&) {
     // No thread to be had. The latch ends every wait of ours; the communicator stays behind.
+    const std::lock_guard lock(mutex_);
+    is_abort_overdue_ = true;
+    abort_ended_.notify_all();
   }
 }
 

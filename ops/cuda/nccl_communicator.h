@@ -92,6 +92,9 @@ class NcclCommunicator : public std::enable_shared_from_this<NcclCommunicator> {
   std::mutex mutex_;                         // guards comm_ and every NCCL call on it
   ncclComm_t comm_ = nullptr;                // nullptr once ended or given to the aborting thread
   std::condition_variable abort_ended_;
+  // Keeps the aborting thread until it is detached: were it over by then, its memory would be freed by the thread that
+  // detaches it, which ThreadSanitizer takes for a race (glibc orders the two where it does not look).
+  std::mutex detaching_;
   bool is_aborting_ = false;       // guarded by mutex_
   bool is_abort_overdue_ = false;  // guarded by mutex_
 };
