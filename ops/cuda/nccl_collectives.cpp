@@ -28,7 +28,10 @@ class NcclCompletion final : public Event {
   Status synchronize(Deadline deadline) override {
     for (Backoff backoff;; backoff.pause()) {
       const auto complete = is_complete();
-      if (!complete.is_ok()) return complete.status();
+      if (!complete.is_ok()) {
+        communicator_->await_abort();
+        return complete.status();
+      }
       if (complete.value()) return {};
       if (deadline.passed())
         return Status::timed_out("an NCCL operation was not finished on the device in time");
@@ -222,7 +225,11 @@ Status NcclCollectives::wait_for_inputs(const char* operation, std::span<const T
 
 Result<Completion> NcclCollectives::finish(const char* operation) {
   auto event = CudaEvent::record(device_->context(), static_cast<CUstream>(stream_->native_handle()));
-  if (!event.is_ok()) return communicator_->latch(operation, event.status());
+  if (!event.is_ok()) {
+    const Status status = communicator_->latch(operation, event.status());
+    communicator_->await_abort();
+    return status;
+  }
   return Completion(std::make_shared<NcclCompletion>(std::move(event).value(), communicator_));
 }
 

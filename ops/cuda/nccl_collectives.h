@@ -11,7 +11,9 @@
 // of those are not as exact as this port promises elsewhere, and a reducescatter may add in another order than an allreduce. fp8 takes only scales that fp8 holds exactly
 // (powers of two): unimplemented otherwise.
 // Completion: synchronize and is_complete return what ended the communicator, also when NCCL finds a lost
-// peer by itself. The device may then go on writing outputs until the destructor has returned.
+// peer by itself. When an operation or synchronize has returned an error, NCCL no longer touches the tensors (it has
+// aborted; that is given some seconds). is_complete does not wait for that: after an error from it, and where those
+// seconds were not enough, the device may go on writing outputs until the destructor has returned.
 #pragma once
 
 #include <functional>

@@ -9,6 +9,11 @@
 #include "ops/cuda/cuda_stream.h"
 
 namespace hvd {
+namespace {
+
+constexpr auto kPatienceWithAbort = std::chrono::seconds(5);
+
+}  // namespace
 
 NcclCommunicator::NcclCommunicator(std::shared_ptr<const NcclLibrary> nccl,
                                    std::shared_ptr<CudaContext> context, int rank, int size)
@@ -20,7 +25,7 @@ Result<std::shared_ptr<NcclCommunicator>> NcclCommunicator::connect(std::shared_
                                                                     int size, Deadline deadline) {
   std::shared_ptr<NcclCommunicator> out(
       new NcclCommunicator(std::move(nccl), std::move(context), rank, size));
-  HVD_RETURN_IF_ERROR(out->submit("ncclCommInitRankConfig", deadline, [&](ncclComm_t) {
+  HVD_RETURN_IF_ERROR(out->take_in("ncclCommInitRankConfig", deadline, [&](ncclComm_t) {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     return out->nccl_->ncclCommInitRankConfig(&out->comm_, size, id, rank, &config);
@@ -34,7 +39,7 @@ Result<std::shared_ptr<NcclCommunicator>> NcclCommunicator::split(std::span<cons
   const bool is_member = place != members.end() && *place == rank_;
   child_.reset(new NcclCommunicator(nccl_, context_, static_cast<int>(place - members.begin()),
                                     static_cast<int>(members.size())));
-  HVD_RETURN_IF_ERROR(submit("ncclCommSplit", deadline, [&](ncclComm_t comm) {
+  HVD_RETURN_IF_ERROR(take_in("ncclCommSplit", deadline, [&](ncclComm_t comm) {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     return nccl_->ncclCommSplit(comm, is_member ? 0 : NCCL_SPLIT_NOCOLOR, rank_, &child_->comm_, &config);
@@ -42,7 +47,7 @@ Result<std::shared_ptr<NcclCommunicator>> NcclCommunicator::split(std::span<cons
   auto child = std::exchange(child_, nullptr);
   if (!is_member) return std::shared_ptr<NcclCommunicator>();
   // The parent is done with it; the new one may not be ready yet.
-  HVD_RETURN_IF_ERROR(child->submit("ncclCommSplit", deadline, [](ncclComm_t) { return ncclSuccess; }));
+  HVD_RETURN_IF_ERROR(child->take_in("ncclCommSplit", deadline, [](ncclComm_t) { return ncclSuccess; }));
   return child;
 }
 
@@ -57,8 +62,17 @@ Status NcclCommunicator::submit_group(const char* operation, Deadline deadline,
   });
 }
 
+// A non-blocking communicator puts operations on the stream from a thread of NCCL's, also while we turn away because
+// somebody aborts or the deadline has passed. Only the end of the abort says that none will follow.
 Status NcclCommunicator::submit(const char* operation, Deadline deadline,
                                 const std::function<ncclResult_t(ncclComm_t)>& calls) {
+  const Status status = take_in(operation, deadline, calls);
+  if (!status.is_ok()) await_abort();
+  return status;
+}
+
+Status NcclCommunicator::take_in(const char* operation, Deadline deadline,
+                                 const std::function<ncclResult_t(ncclComm_t)>& calls) {
   bool in_progress = false;
   HVD_RETURN_IF_ERROR(latch(operation, call(operation, calls, in_progress)));
   for (Backoff backoff; in_progress; backoff.pause()) {
@@ -100,8 +114,7 @@ Status NcclCommunicator::failure(const char* operation, ncclResult_t result) con
 
 Status NcclCommunicator::latch(const char* operation, const Status& status) {
   if (status.is_ok()) return {};
-  const Status first = latch_.status();
-  if (!first.is_ok()) return first;
+  if (Status first = latch_.status(); !first.is_ok()) return first;
   abort(status.with_prefix(text(place(), ", ", operation, ": ")));
   return latch_.status();
 }
@@ -132,9 +145,18 @@ void NcclCommunicator::abort(const Status& why) {
 
 void NcclCommunicator::abort_in_thread() {
   try {
-    std::thread([self = shared_from_this()] { self->abort_now(); }).detach();
+    const std::lock_guard lock(detaching_);
+    std::thread([self = shared_from_this()] {
+      {
+        const std::lock_guard until_detached(self->detaching_);
+      }
+      self->abort_now();
+    }).detach();
   } catch (const std::system_error&) {
     // No thread to be had. The latch ends every wait of ours; the communicator stays behind.
+    const std::lock_guard lock(mutex_);
+    is_abort_overdue_ = true;
+    abort_ended_.notify_all();
   }
 }
 
@@ -155,9 +177,17 @@ void NcclCommunicator::abort_now() {
   abort_ended_.notify_all();
 }
 
+void NcclCommunicator::await_abort() {
+  if (latch_.status().is_ok()) return;
+  std::unique_lock lock(mutex_);
+  const bool is_over = abort_ended_.wait_for(
+      lock, kPatienceWithAbort, [&] { return is_abort_overdue_ || (comm_ == nullptr && !is_aborting_); });
+  if (!is_over) is_abort_overdue_ = true;
+}
+
 bool NcclCommunicator::retire(bool is_idle, std::chrono::seconds patience) {
   if (is_idle && latch_.status().is_ok() &&
-      submit("ncclCommFinalize", Deadline::after(patience), [&](ncclComm_t comm) {
+      take_in("ncclCommFinalize", Deadline::after(patience), [&](ncclComm_t comm) {
         return nccl_->ncclCommFinalize(comm);
       }).is_ok()) {
     const std::lock_guard lock(mutex_);

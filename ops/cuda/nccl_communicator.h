@@ -47,7 +47,8 @@ class NcclCommunicator : public std::enable_shared_from_this<NcclCommunicator> {
 
   // Runs `calls` with the communicator and waits until NCCL has taken them in:
   // what is put on the stream afterwards comes after them. A failure, also of
-  // the deadline, latches: nobody knows what the other ranks have seen.
+  // the deadline, latches: nobody knows what the other ranks have seen. It is
+  // returned when NCCL has let go of the memory in `calls` (await_abort).
   Status submit(const char* operation, Deadline deadline,
                 const std::function<ncclResult_t(ncclComm_t)>& calls);
   // The same for calls that NCCL is to see at once, one group. It is closed whatever happens in it.
@@ -59,6 +60,10 @@ class NcclCommunicator : public std::enable_shared_from_this<NcclCommunicator> {
   // ok, or what ended the communicator; looks whether NCCL has found an error by itself.
   Status check();
   void abort(const Status& why);
+  // Returns at once unless a failure has latched. Waits until NCCL is through with the abort, which is when it neither puts operations on
+  // the stream any more nor runs them, so that their memory may be freed or used for something else. Gives up after some
+  // seconds, once for all callers.
+  void await_abort();
 
   // Ends the communicator: together with the other ranks within `patience` if it is healthy and `is_idle`
   // (nothing of it runs on the device), else by ncclCommAbort, which gets `patience` too. false: it is not
@@ -69,6 +74,8 @@ class NcclCommunicator : public std::enable_shared_from_this<NcclCommunicator> {
   NcclCommunicator(std::shared_ptr<const NcclLibrary> nccl, std::shared_ptr<CudaContext> context, int rank,
                    int size);
 
+  Status take_in(const char* operation, Deadline deadline,
+                 const std::function<ncclResult_t(ncclComm_t)>& calls);
   Status call(const char* operation, const std::function<ncclResult_t(ncclComm_t)>& calls, bool& in_progress);
   Status failure(const char* operation, ncclResult_t result) const;
   std::string place() const;
@@ -85,7 +92,11 @@ class NcclCommunicator : public std::enable_shared_from_this<NcclCommunicator> {
   std::mutex mutex_;                         // guards comm_ and every NCCL call on it
   ncclComm_t comm_ = nullptr;                // nullptr once ended or given to the aborting thread
   std::condition_variable abort_ended_;
-  bool is_aborting_ = false;  // guarded by mutex_
+  // Keeps the aborting thread until it is detached: were it over by then, its memory would be freed by the thread that
+  // detaches it, which ThreadSanitizer takes for a race (glibc orders the two where it does not look).
+  std::mutex detaching_;
+  bool is_aborting_ = false;       // guarded by mutex_
+  bool is_abort_overdue_ = false;  // guarded by mutex_
 };
 
 }  // namespace hvd

@@ -29,6 +29,12 @@ void on_two_ranks(const std::function<void(NcclRank& rank, int index)>& body) {
   });
 }
 
+// Or until the others have surely failed.
+void await(const std::atomic<bool>& is_done) {
+  const auto limit = Deadline::after(std::chrono::seconds(120));
+  while (!is_done.load() && !limit.passed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
 struct OneFloat {
   explicit OneFloat(Gpu& gpu) : memory(gpu.upload(std::as_bytes(std::span(&value, 1)))) {
     slice = {memory->data(), memory->data(), 1, nullptr};
@@ -45,7 +51,7 @@ TEST(NcclFailure, AbortEndsAnOperationThatWaitsForAnotherRank) {
   on_two_ranks([&](NcclRank& rank, int index) {
     if (index == 1) {
       // Stays away, and leaves only when the other has got its error.
-      while (!rank_0_is_done.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      await(rank_0_is_done);
       rank.collectives->abort(Status::aborted("rank 1 gives up"));
       return;
     }
@@ -80,7 +86,7 @@ TEST(NcclFailure, ABarrierWithoutTheOthersEndsAtItsDeadline) {
   std::atomic<bool> rank_0_is_done{false};
   on_two_ranks([&](NcclRank& rank, int index) {
     if (index == 1) {
-      while (!rank_0_is_done.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      await(rank_0_is_done);
       rank.collectives->abort(Status::aborted("rank 1 gives up"));
       return;
     }
@@ -109,6 +115,46 @@ TEST(NcclFailure, AbortMayComeAtAnyMoment) {
       EXPECT_EQ(status.message(), "enough");
       aborter.join();
     });
+  }
+}
+
+// NCCL puts an operation on the stream in the background, also after the caller has turned away because of an abort. It
+// may use the memory for something else then: a late operation would add up what it put there.
+TEST(NcclFailure, AnAbortedOperationLeavesItsMemoryAlone) {
+  if (std::getenv("HVD_STANDIN_NCCL_ABORT_MS") == nullptr) {
+    ChildProcess child({"--gtest_filter=NcclFailure.AnAbortedOperationLeavesItsMemoryAlone"},
+                       {"HVD_STANDIN_NCCL_CALL_MS=20", "HVD_STANDIN_NCCL_ABORT_MS=100"});
+    const ChildEnd end = child.wait(std::chrono::seconds(120));
+    EXPECT_EQ(end.exit_code, 0) << end.output;
+    return;
+  }
+  std::vector<std::unique_ptr<Gpu>> gpus;
+  std::vector<std::unique_ptr<OneFloat>> ones;
+  for (int index = 0; index < 2; ++index) {
+    gpus.push_back(std::make_unique<Gpu>(index));
+    ones.push_back(std::make_unique<OneFloat>(*gpus.back()));
+  }
+  on_two_ranks([&](NcclRank& rank, int index) {
+    const OneFloat& one = *ones[static_cast<std::size_t>(index)];
+    std::thread aborter([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      rank.collectives->abort(Status::aborted("enough"));
+    });
+    Status status;
+    for (const auto limit = soon(); status.is_ok() && !limit.passed();)
+      status = finish(rank.collectives->allreduce(one.request()));
+    EXPECT_EQ(status.message(), "enough");
+    const auto other_work = rank.gpu.stream();
+    rank.gpu.fill(*other_work, one.memory->data(), 7.0F, 1);
+    EXPECT_TRUE(other_work->record().value()->synchronize(soon()).is_ok());
+    aborter.join();
+  });
+  // The communicators have ended: nothing can come any more.
+  for (std::size_t index = 0; index < 2; ++index) {
+    const Bytes bytes = gpus[index]->download(ones[index]->memory->data(), sizeof(float));
+    float seen = 0;
+    std::memcpy(&seen, bytes.data(), sizeof(seen));
+    EXPECT_EQ(seen, 7.0F) << "rank " << index;
   }
 }
 
@@ -206,7 +252,7 @@ TEST(NcclProcesses, TheDeathOfARankIsAnErrorOnTheOther) {
   if (const char* link = std::getenv("HVD_TEST_LINK")) {
     as_rank_1(link, [](NcclRank& rank) {
       ASSERT_TRUE(rank.collectives->barrier(soon()).is_ok());
-      pause();
+      sleep(120);  // to be killed; not for ever, should nobody do it
     });
     return;
   }

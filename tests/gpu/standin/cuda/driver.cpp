@@ -16,6 +16,7 @@ using hvd::standin::current_context;
 using hvd::standin::DriverState;
 using hvd::standin::Event;
 using hvd::standin::kDevices;
+using hvd::standin::kLongestWaitOfTheHost;
 using hvd::standin::pop_context;
 using hvd::standin::push_context;
 using hvd::standin::state;
@@ -48,7 +49,9 @@ CUresult enqueue(CUstream stream, Task task) {
   return CUDA_SUCCESS;
 }
 
-void* host(CUdeviceptr pointer) { return reinterpret_cast<void*>(pointer); }
+void* host(CUdeviceptr pointer) {
+  return reinterpret_cast<void*>(pointer);  // NOLINT(performance-no-int-to-ptr): CUDA's pointers are integers
+}
 
 }  // namespace
 
@@ -212,8 +215,7 @@ STANDIN CUresult CUDAAPI cuStreamSynchronize(CUstream stream) {
     if (found == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     point = found->queue.mark();
   }
-  point->wait();
-  return CUDA_SUCCESS;
+  return point->wait_for(kLongestWaitOfTheHost) ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_TIMEOUT;
 }
 
 STANDIN CUresult CUDAAPI cuEventCreate(CUevent* out, unsigned int) {
@@ -276,7 +278,9 @@ STANDIN CUresult CUDAAPI cuMemFree(CUdeviceptr pointer) {
     }
     driver.memory.erase(found);
   }
-  for (const auto& end : ends) end->wait();
+  for (const auto& end : ends) {
+    if (!end->wait_for(kLongestWaitOfTheHost)) return CUDA_ERROR_LAUNCH_TIMEOUT;
+  }
   ::operator delete(host(pointer));
   return CUDA_SUCCESS;
 }

@@ -21,6 +21,11 @@ void Point::wait() const {
   passed_changed_.wait(lock, [&] { return is_passed_; });
 }
 
+bool Point::wait_for(std::chrono::seconds longest) const {
+  std::unique_lock lock(mutex_);
+  return passed_changed_.wait_for(lock, longest, [&] { return is_passed_; });
+}
+
 StreamQueue::StreamQueue() : shared_(std::make_shared<Shared>()) {
   std::thread([shared = shared_] { work(shared); }).detach();
 }

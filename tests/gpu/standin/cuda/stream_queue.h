@@ -1,6 +1,7 @@
 // A stand-in's stream: tasks run one after the other on a thread of their own, while the caller goes on.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -9,12 +10,16 @@
 
 namespace hvd::standin {
 
+// How long the host waits for a device: a test that got stuck ends with an error.
+inline constexpr auto kLongestWaitOfTheHost = std::chrono::seconds(120);
+
 // Passed once. Threads wait for it, streams wait for it, anybody may ask.
 class Point {
  public:
   void pass();
   bool is_passed() const;
   void wait() const;
+  bool wait_for(std::chrono::seconds longest) const;  // false: not passed yet
 
  private:
   mutable std::mutex mutex_;

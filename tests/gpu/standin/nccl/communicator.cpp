@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <span>
 
 namespace hvd::standin {
 namespace {
 
-constexpr auto kTimeOfACall = std::chrono::milliseconds(2);
+std::chrono::milliseconds time_from(const char* variable, int otherwise) {
+  const char* const value = std::getenv(variable);
+  return std::chrono::milliseconds(value == nullptr ? otherwise : std::atoi(value));
+}
 
 std::uint64_t fingerprint(const Operation& operation) {
   std::uint64_t hash = operation.count;
@@ -35,9 +39,11 @@ ncclResult_t Communicator::ready() const {
 ncclResult_t Communicator::run(const std::function<ncclResult_t()>& work) {
   if (is_blocking_) return work();
   join();
-  state_.store(ncclInProgress, std::memory_order_release);
+  // Unless an operation on the device has just found an error: that stays.
+  auto idle = ncclSuccess;
+  if (!state_.compare_exchange_strong(idle, ncclInProgress)) return idle;
   worker_ = std::thread([this, work] {
-    std::this_thread::sleep_for(kTimeOfACall);
+    std::this_thread::sleep_for(time_from("HVD_STANDIN_NCCL_CALL_MS", 2));
     const ncclResult_t result = work();
     auto expected = ncclInProgress;
     state_.compare_exchange_strong(expected, result);
@@ -46,10 +52,11 @@ ncclResult_t Communicator::run(const std::function<ncclResult_t()>& work) {
 }
 
 ncclResult_t Communicator::connect(const ncclUniqueId& id, int rank, int size) {
-  return run([=, this] { return join_segment(id, rank, size); });
+  return run([=, this] { return join_segment(id, rank, size, is_aborted_); });
 }
 
-ncclResult_t Communicator::join_segment(const ncclUniqueId& id, int rank, int size) {
+ncclResult_t Communicator::join_segment(const ncclUniqueId& id, int rank, int size,
+                                        const std::atomic<bool>& stop) {
   rank_ = rank;
   size_ = size;
   const ncclResult_t attached = Segment::attach(id, rank_, size_, segment_);
@@ -60,7 +67,7 @@ ncclResult_t Communicator::join_segment(const ncclUniqueId& id, int rank, int si
     }
     return true;
   };
-  if (segment_->wait(everybody_is_there, is_aborted_) != WaitEnd::done) return ncclRemoteError;
+  if (segment_->wait(everybody_is_there, stop) != WaitEnd::done) return ncclRemoteError;
   return segment_->settle();
 }
 
@@ -85,9 +92,12 @@ ncclResult_t Communicator::launch(std::vector<Operation> operations) {
 }
 
 void Communicator::execute(const Operation& operation) {
-  const bool is_done =
-      operation.kind == Kind::transfers ? execute_transfers(operation.transfers) : execute_windows(operation);
-  if (!is_done) {
+  const auto touch_memory = [&] {
+    const std::lock_guard lock(touching_memory_);
+    return operation.kind == Kind::transfers ? execute_transfers(operation.transfers)
+                                             : execute_windows(operation);
+  };
+  if (!touch_memory()) {
     // A kernel that lost its peer spins until it is told to stop.
     while (!is_aborted_.load(std::memory_order_acquire))
       std::this_thread::sleep_for(std::chrono::microseconds(200));
@@ -149,8 +159,11 @@ ncclResult_t Communicator::finalize() {
 }
 
 void Communicator::abort() {
+  std::this_thread::sleep_for(time_from("HVD_STANDIN_NCCL_ABORT_MS", 0));
   is_aborted_.store(true, std::memory_order_release);
   join();
+  // What runs gives up now, what is still to run does not begin.
+  const std::lock_guard lock(touching_memory_);
 }
 
 ncclResult_t Communicator::add_scaled_sum(ncclDataType_t type, double scale, ncclRedOp_t& op) {

@@ -49,6 +49,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   // In the order given, each after what is on its stream.
   ncclResult_t launch(std::vector<Operation> operations);
   ncclResult_t finalize();
+  // Afterwards no operation touches memory any more.
   void abort();
   // Waits for the worker: it must not be the last to hold the communicator.
   void join();
@@ -69,7 +70,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   void execute(const Operation& operation);
   bool execute_windows(const Operation& operation);
   bool execute_transfers(const std::vector<Transfer>& transfers);
-  ncclResult_t join_segment(const ncclUniqueId& id, int rank, int size);
+  ncclResult_t join_segment(const ncclUniqueId& id, int rank, int size, const std::atomic<bool>& stop);
   ncclResult_t agree_on_split(int color, int key, Communicator& child);
   bool arrive();
 
@@ -80,6 +81,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   std::atomic<ncclResult_t> state_{ncclSuccess};
   std::atomic<bool> is_aborted_{false};
   std::atomic<int> operations_pending_{0};
+  std::mutex touching_memory_;
   std::thread worker_;  // of the last non-blocking call
   std::map<int, std::pair<ncclDataType_t, double>> scaled_sums_;
   int next_scaled_sum_ = ncclNumOps;

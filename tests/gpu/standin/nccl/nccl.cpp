@@ -1,5 +1,7 @@
 // libnccl.so.2 for tests: the functions of NCCL that the plugin uses, on the CUDA stand-in. Definitions are
-// checked against NVIDIA's declarations. HVD_STANDIN_NCCL_VERSION=21000 makes it call itself that version.
+// checked against NVIDIA's declarations. HVD_STANDIN_NCCL_VERSION=21000 makes it call itself that version;
+// HVD_STANDIN_NCCL_CALL_MS and HVD_STANDIN_NCCL_ABORT_MS are the time that it takes over a call (2) and
+// before an abort takes effect (0).
 #include <cstdlib>
 #include <map>
 #include <memory>

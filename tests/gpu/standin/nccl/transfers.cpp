@@ -1,6 +1,7 @@
 // Messages between two ranks, and how a communicator is split: what only some of the ranks take part in.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "tests/gpu/standin/nccl/communicator.h"
@@ -92,8 +93,9 @@ ncclResult_t Communicator::agree_on_split(int color, int key, Communicator& chil
   for (int rank = 0; rank < size_; ++rank) {
     if (segment_->cell(rank).split_color.load() == color) members.push_back(rank);
   }
-  std::stable_sort(members.begin(), members.end(), [&](int a, int b) {
-    return segment_->cell(a).split_key.load() < segment_->cell(b).split_key.load();
+  std::sort(members.begin(), members.end(), [&](int a, int b) {
+    return std::pair(segment_->cell(a).split_key.load(), a) <
+           std::pair(segment_->cell(b).split_key.load(), b);
   });
   const bool is_member = color != NCCL_SPLIT_NOCOLOR;
   if (is_member && members.front() == rank_) {
@@ -104,7 +106,7 @@ ncclResult_t Communicator::agree_on_split(int color, int key, Communicator& chil
   if (is_member) {
     const auto place = std::find(members.begin(), members.end(), rank_) - members.begin();
     result = child.join_segment(segment_->cell(members.front()).split_id, static_cast<int>(place),
-                                static_cast<int>(members.size()));
+                                static_cast<int>(members.size()), is_aborted_);
   }
   // Nobody begins another split before all have read this one.
   return arrive() ? result : ncclRemoteError;
