@@ -176,8 +176,8 @@ void GradientExchange::on_gradient(std::size_t index) {
     refuse("its layout is neither dense nor sparse (COO), and no other can be reduced");
   }
   // Autograd takes over an incoming gradient without looking who else holds its storage: a view of what backward still reads, or of
-  // another parameter's gradient. Here `piece` holds it, and usually autograd's own reference that is about to go.
-  const bool is_shared = is_dense && piece.storage().use_count() > 2;
+  // another parameter's gradient.
+  const bool is_shared = is_dense && piece.storage().use_count() > 1;
   if (is_local(current_graph_task())) {
     keep_piece(gradient, piece, is_shared);
   } else {

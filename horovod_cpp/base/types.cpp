@@ -40,9 +40,9 @@ const char* name_of(ReduceOp op) {
 }
 
 const char* name_of(OpKind kind) {
-  constexpr std::array<const char*, kOpKindCount> names{
-      "allreduce", "broadcast", "allgather",       "alltoall",          "reducescatter",
-      "barrier",   "join",      "add process set", "remove process set"};
+  constexpr std::array<const char*, kOpKindCount> names{"allreduce", "broadcast",       "allgather",
+                                                        "alltoall",  "reducescatter",   "barrier",
+                                                        "join",      "add process set", "remove process set"};
   return names.at(static_cast<std::size_t>(kind));
 }
 

@@ -62,7 +62,8 @@ HVD_PROCESS_CASE(every_operation) {
     std::string wrong = do_every_step(session, all_ranks(session), "x", 1);
     if (wrong.empty() && session.size() == 4) wrong = use_overlapping_sets(session, 3);
     if (wrong.empty()) wrong = join_when_out_of_data(session);
-    if (wrong.empty()) wrong = interleave(session, std::stoull(process_arguments().at(0)), test_rounds(5, 1000));
+    if (wrong.empty())
+      wrong = interleave(session, std::stoull(process_arguments().at(0)), test_rounds(5, 1000));
     return wrong;
   });
 }
@@ -137,8 +138,8 @@ HVD_PROCESS_CASE(sessions_come_and_go) {
       before_kib = resident_kib();
     }
   }
-  std::printf("%d sessions: %zu -> %zu descriptors, %ld -> %ld KiB\n", sessions, descriptors, open_descriptors(),
-              before_kib, resident_kib());
+  std::printf("%d sessions: %zu -> %zu descriptors, %ld -> %ld KiB\n", sessions, descriptors,
+              open_descriptors(), before_kib, resident_kib());
   if (open_descriptors() != descriptors) return fail("descriptors are left");
   // One leaked kilobyte a session would be more than this.
   const long most_kib = before_kib + 256 + kQuarantineKib + sessions - settled;

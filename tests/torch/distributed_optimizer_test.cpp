@@ -1,4 +1,6 @@
 // What DistributedOptimizer computes.
+#include <thread>
+
 #include "tests/torch/models.h"
 
 namespace hvd {
@@ -245,7 +247,11 @@ TEST_P(Gradients, MayShareTheirMemory) {
     DistributedOptimizer optimizer(sgd, model.named_parameters(), {.context = context});
     for (int step = 0; step < 5; ++step) {
       optimizer.zero_grad();
-      ((p.view({3, 2}) + q.view({3, 2})) * (1.0 + context->rank())).sum().backward();
+      auto second = q.view({3, 2});
+      // Time to reduce p's gradient before q's is taken from the same memory.
+      second.register_hook(
+          [](const torch::Tensor&) { std::this_thread::sleep_for(std::chrono::milliseconds(5)); });
+      ((p.view({3, 2}) + second) * (1.0 + context->rank())).sum().backward();
       const auto expected = torch::full({2, 3}, 1.0 + (context->size() - 1) / 2.0, torch::kFloat64);
       EXPECT_TRUE(torch::equal(p.grad(), expected)) << p.grad();
       EXPECT_TRUE(torch::equal(q.grad(), expected)) << q.grad();
