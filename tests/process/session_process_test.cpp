@@ -146,6 +146,14 @@ HVD_PROCESS_CASE(sessions_come_and_go) {
   return resident_kib() <= most_kib ? 0 : fail("memory has grown");
 }
 
+HVD_PROCESS_CASE(every_rank_gives_up) {
+  return run_with_session([](Session& session) -> std::string {
+    float value = 1.0F;
+    const std::string wrong = average_once(session, value);
+    return wrong.empty() ? "on purpose" : wrong;
+  });
+}
+
 // Uses less than one per cent of a core while nothing happens.
 HVD_PROCESS_CASE(idle) {
   return run_with_session([](Session& session) -> std::string {
@@ -279,6 +287,17 @@ TEST(ProcessesWithChildren, AKilledRankIsNoticedThoughItsChildLives) {
   EXPECT_EQ(survivors_that_name(1, result.err), 2) << result.describe();
   EXPECT_FALSE(result.timed_out) << result.describe();
   EXPECT_TRUE(result.leftovers.empty()) << result.describe();
+}
+
+// Not under mpirun: Open MPI 4.1.4's own waits for ever now and then, long after the last rank has ended (in PMIx_server_finalize).
+TEST_P(Processes, RanksThatGiveUpTogetherEnd) {
+  if (!options(3).launcher.empty()) return;
+  for (int round = 0; round < test_rounds(3, 30); ++round) {
+    const ProcessResult result = run_processes(3, "every_rank_gives_up", options(3));
+    EXPECT_NE(result.exit_code, 0) << result.describe();
+    EXPECT_FALSE(result.timed_out) << result.describe();
+    EXPECT_TRUE(result.leftovers.empty()) << result.describe();
+  }
 }
 
 TEST_P(Processes, ARankThatExitsWithoutAWordIsAnError) {

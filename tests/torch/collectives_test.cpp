@@ -10,7 +10,7 @@ const std::vector<torch::Dtype> kIntegers{torch::kUInt8, torch::kInt8, torch::kI
                                           torch::kInt64};
 const std::vector<torch::Dtype> kFloats{torch::kFloat32, torch::kFloat64, torch::kFloat16, torch::kBFloat16};
 
-std::vector<torch::Dtype> numbers() {
+std::vector<torch::Dtype> number_types() {
   auto all = kIntegers;
   all.insert(all.end(), kFloats.begin(), kFloats.end());
   return all;
@@ -44,7 +44,7 @@ INSTANTIATE_TEST_SUITE_P(Ranks, Collectives, testing::Values(1, 2, 3, 4));
 TEST_P(Collectives, SumOfEveryTypeAndArrangement) {
   const int n = GetParam();
   on_ranks(n, [n](const std::shared_ptr<Context>& context) {
-    for (const auto dtype : numbers()) {
+    for (const auto dtype : number_types()) {
       for (const auto& [name, arrange] : kArrangements) {
         SCOPED_TRACE(std::string(c10::toString(dtype)) + ", " + name);
         const auto input = arrange(values_of(context->rank(), {3, 5}, dtype));
@@ -115,7 +115,7 @@ TEST_P(Collectives, ZeroDimensionsAndNoElements) {
 TEST_P(Collectives, BroadcastOfEveryTypeArrangementAndRoot) {
   const int n = GetParam();
   on_ranks(n, [n](const std::shared_ptr<Context>& context) {
-    auto dtypes = numbers();
+    auto dtypes = number_types();
     dtypes.insert(dtypes.end(), {torch::kBool, torch::kUInt16, torch::kFloat8_e4m3fn, torch::kFloat8_e5m2});
     for (const auto dtype : dtypes) {
       for (const auto& [name, arrange] : kArrangements) {
