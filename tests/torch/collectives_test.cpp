@@ -247,7 +247,7 @@ TEST(Parameters, EverybodyGetsParametersAndBuffersOfTheRoot) {
     broadcast_parameters(*models[rank], 2, {.context = context});
   });
   for (int i = 0; i < 2; ++i) {
-    const auto mine = models[static_cast<std::size_t>(i)];
+    const auto& mine = models[static_cast<std::size_t>(i)];
     for (const auto& item : models[2]->named_parameters()) {
       EXPECT_TRUE(torch::equal(mine->named_parameters()[item.key()], item.value())) << item.key();
     }
