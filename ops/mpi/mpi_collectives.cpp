@@ -163,7 +163,8 @@ Result<Completion> MpiCollectives::reducescatter(const ReducescatterRequest& req
   const std::size_t count = sum_of(request.counts);
   const std::size_t begin = sum_of(request.counts.first(own()));
   const std::size_t end = begin + request.counts[own()];
-  const TensorSlice whole{request.input, nullptr, count};
+  // Only read: what is this rank's goes to the output by itself.
+  const TensorSlice whole{request.input, const_cast<void*>(request.input), count};
   const PackedArray array({&whole, 1}, width);
   HVD_RETURN_IF_ERROR(for_each_window(count, wide, [&](Window window) -> Status {
     HVD_RETURN_IF_ERROR(reduce_window(array, window, reduction));
