@@ -20,9 +20,9 @@ endforeach()
 
 # The public headers of the core: session.h, work.h, world.h, plugin.h, and what they and the LibTorch binding include.
 set(HVD_CORE_HEADERS
-    base/config.h base/deadline.h base/log.h base/status.h base/text.h base/types.h base/unique_fd.h base/wire.h
-    coordinator/declaration.h coordinator/process_sets.h coordinator/submission.h coordinator/work_state.h
-    ports/clock.h ports/collectives.h ports/device.h ports/plugin.h ports/transport.h
+    base/abort_latch.h base/bell.h base/config.h base/deadline.h base/fingerprint.h base/futex.h base/log.h base/status.h base/text.h base/types.h base/unique_fd.h base/wire.h
+    coordinator/declaration.h coordinator/epoch_plan.h coordinator/epoch_words.h coordinator/epochs.h coordinator/process_sets.h coordinator/submission.h coordinator/work_state.h
+    ports/clock.h ports/collectives.h ports/device.h ports/memory_exchange.h ports/plugin.h ports/registered_memory.h ports/transport.h
     session.h work.h)
 foreach(header ${HVD_CORE_HEADERS})
   get_filename_component(folder ${header} DIRECTORY)

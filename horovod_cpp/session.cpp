@@ -59,6 +59,17 @@ class Session::Body {
     parts_.control->abort(why);
     for (const auto& collectives : parts_.collectives) collectives->abort(why);
     coordinator_.abort_process_sets(why);
+    for_each_epochs([&why](Epochs& epochs) { epochs.abort(why); });
+  }
+
+  void remember(const std::shared_ptr<Epochs>& epochs) {
+    {
+      const std::lock_guard lock(mutex_);
+      std::erase_if(epochs_, [](const auto& one) { return one.expired(); });
+      epochs_.push_back(epochs);
+    }
+    // fail() may have walked the list already.
+    if (latch_.is_set()) epochs->abort(latch_.status());
   }
 
   // A connection that ended may be the echo of another rank's failure, whose name is on its way over the links.
@@ -76,6 +87,8 @@ class Session::Body {
 
   Status shutdown(Deadline deadline) {
     has_said_shutdown_ = true;
+    const Status why = Status::shut_down(text("rank ", parts_.placement.rank, " has shut down"));
+    for_each_epochs([&why](Epochs& epochs) { epochs.leave(why); });
     coordinator_.leave();
     {
       std::unique_lock lock(mutex_);
@@ -102,6 +115,18 @@ class Session::Body {
                               : " ended its Session without shutdown";
   }
 
+  template <class Act>
+  void for_each_epochs(Act&& act) {
+    std::vector<std::weak_ptr<Epochs>> all;
+    {
+      const std::lock_guard lock(mutex_);
+      all = epochs_;
+    }
+    for (const auto& one : all) {
+      if (const auto epochs = one.lock()) act(*epochs);
+    }
+  }
+
   static std::vector<Collectives*> raw(const std::vector<std::unique_ptr<Collectives>>& owned) {
     std::vector<Collectives*> out;
     for (const auto& collectives : owned) out.push_back(collectives.get());
@@ -112,6 +137,7 @@ class Session::Body {
   std::condition_variable over_;
   bool is_over_ = false;
   std::atomic<bool> has_said_shutdown_{false};
+  std::vector<std::weak_ptr<Epochs>> epochs_;
   std::thread thread_;
   std::unique_ptr<Watcher> watcher_;  // ends before everything that its callback touches
 };
@@ -131,6 +157,7 @@ Result<std::unique_ptr<Session>> Session::create(SessionParts parts) {
 int Session::rank() const { return body_->parts_.placement.rank; }
 int Session::size() const { return body_->parts_.placement.size; }
 const Placement& Session::placement() const { return body_->parts_.placement; }
+const Config& Session::config() const { return body_->parts_.config; }
 
 std::string Session::backends() const {
   std::string out = text("control ", body_->parts_.control->name());
@@ -245,6 +272,25 @@ Work Session::join(int process_set) { return submit(without_tensor(OpKind::join,
 
 Work Session::barrier(int process_set) {
   return submit(without_tensor(OpKind::barrier, "barrier", process_set));
+}
+
+Work Session::open_epochs(const std::string& name, EpochPlan plan, int process_set,
+                          std::function<void(std::shared_ptr<Epochs>)> take) {
+  Declaration declaration = without_tensor(OpKind::share_memory, name, process_set);
+  declaration.shape = {static_cast<std::int64_t>(EpochLayout(plan).total_bytes), fingerprint_of(plan)};
+  const auto id = declare(declaration);
+  if (!id.is_ok()) return Work::finished(id.status());
+  Submission submission;
+  submission.id = id.value();
+  submission.take_memory = [body = body_.get(), plan = std::move(plan), process_set,
+                            take = std::move(take)](std::unique_ptr<RegisteredMemory> memory) {
+    const std::vector<int> ranks = *body->declarations_.members(process_set);
+    const auto epochs = std::make_shared<Epochs>(std::move(memory), plan, ranks,
+                                                 SpinLimits::for_ranks(static_cast<int>(ranks.size())));
+    body->remember(epochs);
+    take(epochs);
+  };
+  return submit(std::move(submission));
 }
 
 void Session::abort(const Status& why) { body_->fail(why); }

@@ -10,6 +10,7 @@
 // After fork(2) the child must not use the Session it inherited.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@
 #include "horovod_cpp/base/types.h"
 #include "horovod_cpp/base/unique_fd.h"
 #include "horovod_cpp/coordinator/declaration.h"
+#include "horovod_cpp/coordinator/epochs.h"
 #include "horovod_cpp/coordinator/submission.h"
 #include "horovod_cpp/ports/clock.h"
 #include "horovod_cpp/ports/collectives.h"
@@ -53,6 +55,7 @@ class Session {
   int rank() const;
   int size() const;
   const Placement& placement() const;
+  const Config& config() const;
   // For people: "control shm, cpu shm, cuda nccl".
   std::string backends() const;
   // Whether reducing memory of this kind moves bytes over anything but memory that ranks share: then fewer bytes are faster. The same
@@ -81,6 +84,12 @@ class Session {
   Work join(int process_set = 0);
   // Ends when all members of the set have come.
   Work barrier(int process_set = 0);
+
+  // Collective over the members of the set: they share memory for this plan, the same on all, and reduce it in epochs. `take` gets it on the
+  // coordinator's thread before the Work ends well. Where ranks share no host, or one has not the memory, the Work ends with unimplemented or
+  // unavailable on all of them, and the Session goes on. `name`: as of a declaration.
+  Work open_epochs(const std::string& name, EpochPlan plan, int process_set,
+                   std::function<void(std::shared_ptr<Epochs>)> take);
 
   // Ends the Session on this rank with `why`: pending Work ends with it, the other ranks notice.
   void abort(const Status& why);

@@ -16,12 +16,13 @@ struct Setting {
   std::string (*value)(const Config&);
 };
 
-constexpr std::array<Setting, 4> kSettings{{
+constexpr std::array<Setting, 5> kSettings{{
     {"the version of horovod_cpp", [](const Config&) { return std::string(HVD_VERSION); }},
     {"HVD_CONTROL", [](const Config& config) { return config.control; }},
     {"HVD_CPU_OPERATIONS", [](const Config& config) { return config.cpu_operations; }},
     {"HVD_FUSION_THRESHOLD",
      [](const Config& config) { return std::to_string(config.fusion_threshold_bytes); }},
+    {"HVD_STATIC_PLAN", [](const Config& config) { return std::string(config.static_plan ? "1" : "0"); }},
 }};
 
 }  // namespace

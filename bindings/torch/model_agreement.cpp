@@ -2,6 +2,7 @@
 
 #include <ATen/ops/zeros.h>
 
+#include "horovod_cpp/base/fingerprint.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/torch/collectives.h"
 #include "horovod_cpp/torch/errors.h"
@@ -27,15 +28,10 @@ std::vector<std::pair<T, T>> extremes(const std::vector<T>& values, c10::ScalarT
 
 }  // namespace
 
-// FNV-1a, without the two highest bits: its negative is a number too.
 std::int64_t fingerprint(const std::vector<std::string>& lines) {
-  std::uint64_t hash = 14695981039346656037U;
-  const auto add = [&hash](unsigned char byte) { hash = (hash ^ byte) * 1099511628211U; };
-  for (const std::string& line : lines) {
-    for (const char c : line) add(static_cast<unsigned char>(c));
-    add('\n');
-  }
-  return static_cast<std::int64_t>(hash >> 2U);
+  Fingerprint out;
+  for (const std::string& line : lines) out.add(std::string_view(line));
+  return out.value();
 }
 
 void check_same_options(const std::vector<OptionFact>& facts, const std::string& name,

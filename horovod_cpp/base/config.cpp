@@ -72,6 +72,9 @@ Result<Config> Config::from(const EnvironmentLookup& lookup) {
   int stall_check_disabled = 0;
   HVD_RETURN_IF_ERROR(read_number(lookup, "STALL_CHECK_DISABLE", 0, stall_check_disabled));
   if (stall_check_disabled != 0) config.stall_warning = std::chrono::seconds(0);
+  const auto static_plan = lookup_number(lookup, "STATIC_PLAN", 0, 1);
+  HVD_RETURN_IF_ERROR(static_plan.status());
+  if (static_plan.value()) config.static_plan = *static_plan.value() == 1;
   HVD_RETURN_IF_ERROR(read_choice(lookup, "CONTROL", {"auto", "shm", "tcp", "mpi"}, config.control));
   HVD_RETURN_IF_ERROR(
       read_choice(lookup, "CPU_OPERATIONS", {"auto", "shm", "ring", "mpi"}, config.cpu_operations));

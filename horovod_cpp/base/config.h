@@ -42,6 +42,9 @@ struct Config {
   std::chrono::seconds stall_warning{60};
   // STALL_SHUTDOWN_TIME_SECONDS: … and for this long ends the job; 0: never.
   std::chrono::seconds stall_shutdown{0};
+  // STATIC_PLAN: 0 has every step of a DistributedOptimizer negotiated; 1 lets ranks of one host reduce gradients by a fixed plan after the
+  // first.
+  bool static_plan = true;
   // CONTROL: "auto", "shm", "tcp" or "mpi": what carries the negotiation.
   std::string control = "auto";
   // CPU_OPERATIONS: "auto", "shm", "ring" or "mpi": what reduces host memory.

@@ -34,15 +34,29 @@ constexpr std::array<DataTypeFacts, kDataTypeCount> kFacts{{{"uint8", 1},
 std::size_t size_in_bytes(DataType dtype) { return kFacts.at(static_cast<std::size_t>(dtype)).bytes; }
 const char* name_of(DataType dtype) { return kFacts.at(static_cast<std::size_t>(dtype)).name; }
 
+bool is_floating(DataType dtype) {
+  switch (dtype) {
+    case DataType::float16:
+    case DataType::bfloat16:
+    case DataType::float32:
+    case DataType::float64:
+    case DataType::float8_e4m3:
+    case DataType::float8_e5m2:
+      return true;
+    default:
+      return false;
+  }
+}
+
 const char* name_of(ReduceOp op) {
   constexpr std::array<const char*, 6> names{"average", "sum", "min", "max", "product", "adasum"};
   return names.at(static_cast<std::size_t>(op));
 }
 
 const char* name_of(OpKind kind) {
-  constexpr std::array<const char*, kOpKindCount> names{"allreduce", "broadcast",       "allgather",
-                                                        "alltoall",  "reducescatter",   "barrier",
-                                                        "join",      "add process set", "remove process set"};
+  constexpr std::array<const char*, kOpKindCount> names{
+      "allreduce", "broadcast", "allgather",       "alltoall",           "reducescatter",
+      "barrier",   "join",      "add process set", "remove process set", "share memory"};
   return names.at(static_cast<std::size_t>(kind));
 }
 

@@ -32,6 +32,7 @@ inline constexpr int kDataTypeCount = 15;
 
 std::size_t size_in_bytes(DataType dtype);
 const char* name_of(DataType dtype);
+bool is_floating(DataType dtype);
 
 // Values are part of the wire format.
 enum class ReduceOp : std::uint8_t { average = 0, sum = 1, min = 2, max = 3, product = 4, adasum = 5 };
@@ -48,8 +49,9 @@ enum class OpKind : std::uint8_t {
   join = 6,
   add_process_set = 7,
   remove_process_set = 8,
+  share_memory = 9,
 };
-inline constexpr int kOpKindCount = 9;
+inline constexpr int kOpKindCount = 10;
 const char* name_of(OpKind kind);
 
 enum class DeviceType : std::uint8_t { cpu = 0, cuda = 1 };

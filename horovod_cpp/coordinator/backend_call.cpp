@@ -139,6 +139,20 @@ Result<BackendOutcome> reducescatter(Collectives& backend, const BackendOperand&
   return outcome;
 }
 
+Result<BackendOutcome> share_memory(Collectives& backend, const BackendOperand& operand) {
+  const Declaration& d = *operand.agreement->declaration;
+  BackendOutcome outcome;
+  auto memory = backend.share_memory(static_cast<std::size_t>(d.shape.front()), Deadline::never());
+  if (memory.is_ok()) {
+    operand.submission->take_memory(std::move(memory).value());
+  } else if (memory.status().code() == StatusCode::unavailable) {
+    outcome.status = memory.status().with_prefix(text(describe(d), ": "));
+  } else {
+    return memory.status();
+  }
+  return outcome;
+}
+
 }  // namespace
 
 Result<BackendOutcome> call_backend(Collectives& backend, std::span<const BackendOperand> operands,
@@ -164,6 +178,8 @@ Result<BackendOutcome> call_backend(Collectives& backend, std::span<const Backen
       return alltoall(backend, operands.front(), position, scratch);
     case OpKind::reducescatter:
       return reducescatter(backend, operands.front(), members, position, scratch);
+    case OpKind::share_memory:
+      return share_memory(backend, operands.front());
     default:
       return Status::internal(text(describe(d), ": no operation of a backend"));
   }

@@ -13,20 +13,6 @@
 namespace hvd {
 namespace {
 
-bool is_floating(DataType dtype) {
-  switch (dtype) {
-    case DataType::float16:
-    case DataType::bfloat16:
-    case DataType::float32:
-    case DataType::float64:
-    case DataType::float8_e4m3:
-    case DataType::float8_e5m2:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::string exact(double value) {
   std::ostringstream out;
   out.precision(17);
@@ -187,6 +173,7 @@ Status check_join(const Declaration& d, std::span<const int> joined) {
   if (d.kind == OpKind::broadcast && position_in(joined, d.root) >= 0) {
     return refuse("it is the root. Choose a root that has not joined.");
   }
+  if (d.kind == OpKind::share_memory) return refuse("memory is shared by all or by none.");
   if (d.kind == OpKind::alltoall) return refuse("its rows would be lost. Take part in it on every rank.");
   return {};
 }

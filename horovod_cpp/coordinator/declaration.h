@@ -16,6 +16,7 @@ struct Declaration {
   OpKind kind = OpKind::allreduce;
   DataType dtype = DataType::float32;
   // allgather and alltoall: of one row (the tensor's without its first dimension); how many rows there are is said at each submission.
+  // share_memory: {bytes, what stands for their use: ranks must agree on it}.
   Shape shape = {};
   DeviceId device = {};             // ranks may differ in the index
   ReduceOp op = ReduceOp::average;  // allreduce, reducescatter

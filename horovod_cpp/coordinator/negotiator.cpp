@@ -128,19 +128,20 @@ void Negotiator::end_if_complete(std::uint32_t wire_id) {
 }
 
 Status Negotiator::outcome(const Entry& entry) const {
-  const std::vector<int> ready = ready_ranks(entry);
-  const auto& first = entry.by_rank[ready.front()];
-  const bool all_equal =
-      std::all_of(ready.begin(), ready.end(), [&](const int rank) { return entry.by_rank[rank] == first; });
+  const auto& first = entry.by_rank[first_ready(entry)];
+  const std::vector<int>& members = members_of(entry);
+  const bool all_equal = std::all_of(members.begin(), members.end(), [&](const int rank) {
+    return !entry.ready[rank] || entry.by_rank[rank] == first;
+  });
   if (!all_equal) {
     std::vector<RankDeclaration> declarations;
-    for (const int rank : ready) declarations.push_back({rank, entry.by_rank[rank].get()});
+    for (const int rank : ready_ranks(entry)) declarations.push_back({rank, entry.by_rank[rank].get()});
     HVD_RETURN_IF_ERROR(check_agreement(declarations));
   }
   if (first->kind == OpKind::remove_process_set && sets_.members(first->process_set) == nullptr) {
     return Status::mismatch(text(describe(*first), ": there is no such process set any more"));
   }
-  if (ready.size() == members_of(entry).size()) return {};
+  if (entry.ready_count == members.size()) return {};
   std::vector<int> joined;
   for (const int rank : members_of(entry)) {
     if (!entry.ready[rank]) joined.push_back(rank);
@@ -150,8 +151,7 @@ Status Negotiator::outcome(const Entry& entry) const {
 
 void Negotiator::end(std::uint32_t wire_id, Status status) {
   Entry& entry = entries_[wire_id];
-  const std::vector<int> ready = ready_ranks(entry);
-  Agreement agreement{wire_id, entry.by_rank[ready.front()], std::move(status), {}, 0};
+  Agreement agreement{wire_id, entry.by_rank[first_ready(entry)], std::move(status), {}, 0};
   if (agreement.declaration->kind == OpKind::allgather || agreement.declaration->kind == OpKind::alltoall) {
     for (const int rank : members_of(entry)) {
       agreement.extents.push_back(entry.ready[rank] ? std::move(entry.extents[rank]) : Extents{0});
@@ -225,6 +225,11 @@ std::vector<int> Negotiator::missing_ranks(const Entry& entry, bool only_left) c
     if (!contributes(entry, rank) && (left_[rank] || !only_left)) ranks.push_back(rank);
   }
   return ranks;
+}
+
+int Negotiator::first_ready(const Entry& entry) const {
+  const std::vector<int>& members = members_of(entry);
+  return *std::find_if(members.begin(), members.end(), [&](const int rank) { return entry.ready[rank]; });
 }
 
 std::vector<int> Negotiator::ready_ranks(const Entry& entry) const {

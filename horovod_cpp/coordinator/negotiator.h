@@ -80,6 +80,8 @@ class Negotiator {
   // Members without a contribution; only those that have left, or all.
   std::vector<int> missing_ranks(const Entry& entry, bool only_left) const;
   std::vector<int> ready_ranks(const Entry& entry) const;
+  // The lowest; there is one.
+  int first_ready(const Entry& entry) const;
 
   int size_;
   ProcessSets sets_;

@@ -38,7 +38,7 @@ T get_enum(ByteReader& in, T last) {
 Declaration decode_declaration(ByteReader& in) {
   Declaration d;
   d.name = in.get_text();
-  d.kind = get_enum(in, OpKind::remove_process_set);
+  d.kind = get_enum(in, OpKind::share_memory);
   d.dtype = get_enum(in, DataType::uint64);
   d.op = get_enum(in, ReduceOp::adasum);
   d.device.type = get_enum(in, DeviceType::cuda);

@@ -6,6 +6,7 @@
 
 #include "horovod_cpp/coordinator/declaration.h"
 #include "horovod_cpp/ports/device.h"
+#include "horovod_cpp/ports/registered_memory.h"
 
 namespace hvd {
 
@@ -19,6 +20,7 @@ struct TensorId {
 //   allreduce, broadcast   output has the input's size, and may be the input
 //   allgather, alltoall    the output's size is known only when all ranks have agreed: `allocate` is asked for it. They do not overlap
 //   reducescatter          output: this rank's rows (reducescatter_rows). They do not overlap
+//   share_memory           no memory goes in; `take_memory` gets what comes out
 //   others                 no memory
 struct Submission {
   TensorId id = {};
@@ -28,6 +30,8 @@ struct Submission {
   // allgather, alltoall: returns memory for the result; rows[i] of its rows come from member i of the process set (as Work::result() says
   // later). Called once, on the coordinator's thread: it must not wait for anything. What it throws ends this rank's Work.
   std::function<void*(std::span<const std::int64_t> rows)> allocate = nullptr;
+  // share_memory: called once, on the coordinator's thread, if it came about.
+  std::function<void(std::unique_ptr<RegisteredMemory>)> take_memory = nullptr;
   std::shared_ptr<const Event> ready = nullptr;  // device memory: input may be read after this event
   std::shared_ptr<void> keep_alive = nullptr;    // released when the Work is done; optional
 };

@@ -15,6 +15,7 @@
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/base/types.h"
 #include "horovod_cpp/ports/device.h"
+#include "horovod_cpp/ports/registered_memory.h"
 
 namespace hvd {
 
@@ -105,8 +106,16 @@ class Collectives {
   // on a rank: every rank calls them in the same order as far as they concern it. abort() does not reach subgroups.
   virtual Result<std::unique_ptr<Collectives>> subgroup(std::span<const int> members, Deadline deadline) = 0;
 
+  // Memory of `bytes` on each rank, the same number on all, zeroed, that is reduced where it lies. Collective. unimplemented (the default), or
+  // unavailable on all ranks if one has not the memory: the backend goes on.
+  virtual Result<std::unique_ptr<RegisteredMemory>> share_memory(std::size_t bytes, Deadline deadline);
+
   // Ends the current and every later call of this rank with `why`. The first call wins.
   virtual void abort(const Status& why) = 0;
 };
+
+inline Result<std::unique_ptr<RegisteredMemory>> Collectives::share_memory(std::size_t, Deadline) {
+  return Status::unimplemented("this backend reduces no registered memory");
+}
 
 }  // namespace hvd

@@ -11,11 +11,6 @@
 namespace hvd {
 namespace {
 
-void ring(BoardPage& page) {
-  page.bell.doorbell.fetch_add(1);
-  futex_wake_all(page.bell.doorbell);
-}
-
 const char* deed_of(Progress progress) {
   switch (progress) {
     case Progress::staged:
@@ -40,7 +35,7 @@ BoardPage& Board::page_of(int rank) const {
 void Board::publish(Progress progress, std::uint64_t value) {
   BoardPage& mine = page_of(rank_);
   mine.counters[static_cast<int>(progress)].value.store(value);
-  if (mine.bell.sleepers.load() != 0) ring(mine);
+  mine.bell.ring_if_needed();
 }
 
 Status Board::wait(Progress progress, int peer, std::uint64_t value, Deadline deadline) {
@@ -77,11 +72,8 @@ Status Board::wait_long(Progress progress, int peer, std::uint64_t value, Deadli
 
 void Board::sleep(Progress progress, int peer, std::uint64_t value, Deadline deadline) {
   BoardPage& page = page_of(peer);
-  page.bell.sleepers.fetch_add(1);
-  const std::uint32_t seen = page.bell.doorbell.load();
-  const bool arrived = page.counters[static_cast<int>(progress)].value.load() >= value;
-  if (!arrived && failure().is_ok()) futex_wait(page.bell.doorbell, seen, deadline);
-  page.bell.sleepers.fetch_sub(1);
+  const auto& counter = page.counters[static_cast<int>(progress)].value;
+  page.bell.sleep_unless([&] { return counter.load() >= value || !failure().is_ok(); }, deadline);
 }
 
 void Board::abort(const Status& why) {
@@ -95,7 +87,7 @@ void Board::abort(const Status& why) {
     page_of(rank).aborted_by.compare_exchange_strong(nobody, static_cast<std::uint32_t>(rank_) + 1);
   }
   // Only now: who sleeps on one page's bell learns from its own page why it was woken.
-  for (int rank = 0; rank < size(); ++rank) ring(page_of(rank));
+  for (int rank = 0; rank < size(); ++rank) page_of(rank).bell.ring();
 }
 
 Status Board::failure() {

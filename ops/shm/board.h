@@ -2,12 +2,7 @@
 //
 // Every rank owns a few counters that only it writes and that only grow. The
 // others wait until one reaches a value. Waiting spins, then yields, then
-// sleeps in the kernel; publishing makes no system call unless somebody sleeps.
-//
-// Why no wake-up is lost: a sleeper first counts itself in `sleepers`, then reads the doorbell, then reads
-// the counter again; a publisher first writes the counter, then reads `sleepers`, then rings the doorbell.
-// All of it is sequentially consistent, so either the publisher sees the sleeper or the sleeper sees the
-// counter; and a bell rung in between has changed the word that the sleeper hands to the kernel.
+// sleeps in the kernel (base/bell.h); publishing makes no system call unless somebody sleeps.
 //
 // Threading: publish and wait belong to one thread at a time;
 // abort may be called from any thread, never blocks.
@@ -20,8 +15,8 @@
 #include <vector>
 
 #include "horovod_cpp/base/abort_latch.h"
+#include "horovod_cpp/base/bell.h"
 #include "horovod_cpp/base/deadline.h"
-#include "horovod_cpp/base/futex.h"
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/ports/memory_exchange.h"
 
@@ -37,10 +32,7 @@ struct BoardPage {
     std::atomic<std::uint64_t> value;
   };
   Counter counters[kProgressCount];
-  struct alignas(128) Bell {
-    std::atomic<std::uint32_t> doorbell;
-    std::atomic<std::uint32_t> sleepers;
-  } bell;
+  Bell bell;
   // 1 + the rank that ended the group; 0: nobody has. Its own page says why.
   alignas(128) std::atomic<std::uint32_t> aborted_by;
   char why[512];

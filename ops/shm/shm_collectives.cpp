@@ -6,6 +6,7 @@
 
 #include "horovod_cpp/base/text.h"
 #include "ops/host/requests.h"
+#include "ops/shm/shm_memory.h"
 #include "ops/shm/slots.h"
 
 namespace hvd {
@@ -21,7 +22,9 @@ class ShmCollectives final : public Collectives {
 
   const char* name() const override { return "shm"; }
   DeviceType device_type() const override { return DeviceType::cpu; }
-  bool supports(OpKind kind, DataType, ReduceOp op) const override { return host_supports(kind, op); }
+  bool supports(OpKind kind, DataType, ReduceOp op) const override {
+    return kind == OpKind::share_memory || host_supports(kind, op);
+  }
 
   Result<Completion> allreduce(const AllreduceRequest& request) override {
     HVD_RETURN_IF_ERROR(check(request));
@@ -91,6 +94,13 @@ class ShmCollectives final : public Collectives {
     return opened;
   }
 
+  Result<std::unique_ptr<RegisteredMemory>> share_memory(std::size_t bytes, Deadline deadline) override {
+    HVD_RETURN_IF_ERROR(barrier(deadline));  // as in subgroup()
+    auto memory = exchange_->allocate(bytes, deadline);
+    HVD_RETURN_IF_ERROR(agree(memory.status(), deadline));
+    return make_shm_memory(slots_.rank(), std::move(memory).value());
+  }
+
   void abort(const Status& why) override { board().abort(why); }
 
  private:
@@ -103,7 +113,7 @@ class ShmCollectives final : public Collectives {
     return open_shm_collectives(std::move(exchange).value(), deadline, slots_.tuning(), spin_);
   }
 
-  // A subgroup that did not come about for one rank does so for none.
+  // What did not come about for one rank does so for none.
   Status agree(const Status& mine, Deadline deadline) {
     const std::vector<std::size_t> counts(static_cast<std::size_t>(slots_.size()), 1);
     const std::uint8_t is_well = mine.is_ok() ? 1 : 0;
@@ -114,11 +124,10 @@ class ShmCollectives final : public Collectives {
                                    .dtype = DataType::uint8,
                                    .deadline = deadline})
                             .status());
-    HVD_RETURN_IF_ERROR(mine.with_prefix("shm subgroup: "));
+    HVD_RETURN_IF_ERROR(mine.with_prefix("shm: "));
     const auto ill = std::find(all.begin(), all.end(), 0);
     if (ill == all.end()) return {};
-    return Status::unavailable(
-        text("shm subgroup: rank ", ill - all.begin(), " could not open it; its own message says why"));
+    return Status::unavailable(text("shm: rank ", ill - all.begin(), " could not; its own message says why"));
   }
 
   template <class Request>

@@ -90,7 +90,6 @@ void run_attempt(const CollectivesWorld& world, const Attempt& attempt, int n,
   world.run(n, [&](Collectives& collectives, int rank) {
     if (!collectives.supports(attempt.kind, DataType::uint8, ReduceOp::sum)) return;
     if (!attempt.in_subgroup) return body(collectives, rank);
-    if (!world.has_subgroups) return;
     auto opened = collectives.subgroup(all, patience());
     ASSERT_TRUE(opened.is_ok()) << opened.status().message();
     body(*(subgroups[static_cast<std::size_t>(rank)] = std::move(opened).value()), rank);
@@ -137,7 +136,6 @@ TEST_P(CollectivesSuite, AbortBeforeAnOperationEndsItAtOnce) {
         EXPECT_NE(status.message().find("over"), std::string::npos)
             << attempt.name << ": " << status.message();
       }
-      if (!world.has_subgroups) return;
       const int first = 0;
       EXPECT_EQ(collectives.subgroup({&first, 1}, patience()).status().code(), StatusCode::aborted);
       EXPECT_EQ(collectives.barrier(patience()).code(), StatusCode::aborted);
@@ -166,7 +164,7 @@ TEST_P(CollectivesSuite, ADeadlineEndsAnOperationThatARankNeverJoins) {
 
 TEST_P(CollectivesSuite, AnAbortedSubgroupLeavesItsParentAlone) {
   const CollectivesWorld& world = GetParam();
-  if (!world.may_break || !world.has_subgroups) GTEST_SKIP() << "has cases of its own for failures";
+  if (!world.may_break) GTEST_SKIP() << "has cases of its own for failures";
   for (const int n : world.sizes) {
     world.run(n, [&](Collectives& collectives, int rank) {
       std::vector<int> even;
@@ -212,10 +210,8 @@ TEST_P(CollectivesSuite, RequestsThatMakeNoSenseAreRefusedAndBreakNothing) {
             collectives.reducescatter({.input = input.data(), .output = output.data(), .counts = too_many})
                 .status());
       }
-      if (world.has_subgroups) {
-        for (const std::vector<int>& members : {std::vector<int>{}, {n}, {-1, 0}, {0, 0}})
-          refused(collectives.subgroup(members, patience()).status());
-      }
+      for (const std::vector<int>& members : {std::vector<int>{}, {n}, {-1, 0}, {0, 0}})
+        refused(collectives.subgroup(members, patience()).status());
       ASSERT_NO_FATAL_FAILURE(check_every_operation({world, collectives, rank, n}, 2));
     });
   }

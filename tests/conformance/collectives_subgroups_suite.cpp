@@ -57,7 +57,6 @@ void check_subgroup(const CollectivesWorld& world, const Subgroup& subgroup, int
 
 TEST_P(CollectivesSuite, SubgroupsAndTheirParentTakeTurns) {
   const CollectivesWorld& world = GetParam();
-  if (!world.has_subgroups) GTEST_SKIP() << "has none";
   for (const int n : world.sizes) {
     world.run(n, [&](Collectives& collectives, int rank) {
       std::vector<Subgroup> subgroups;
@@ -81,7 +80,6 @@ TEST_P(CollectivesSuite, SubgroupsAndTheirParentTakeTurns) {
 
 TEST_P(CollectivesSuite, SubgroupsHaveSubgroups) {
   const CollectivesWorld& world = GetParam();
-  if (!world.has_subgroups) GTEST_SKIP() << "has none";
   for (const int n : world.sizes) {
     if (n == 1) continue;
     world.run(n, [&](Collectives& collectives, int rank) {
@@ -108,7 +106,6 @@ TEST_P(CollectivesSuite, SubgroupsHaveSubgroups) {
 
 TEST_P(CollectivesSuite, SubgroupsComeAndGo) {
   const CollectivesWorld& world = GetParam();
-  if (!world.has_subgroups) GTEST_SKIP() << "has none";
   for (const int n : world.sizes) {
     world.run(n, [&](Collectives& collectives, int rank) {
       for (std::uint64_t round = 0; round < 5; ++round) {

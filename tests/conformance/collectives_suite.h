@@ -49,8 +49,6 @@ struct CollectivesWorld {
   bool may_break = true;
   // Whether only sums take a scale.
   bool scales_sums_only = false;
-  // Whether subgroup() is there.
-  bool has_subgroups = true;
   // Whether to try counts beyond 2^24 (with HVD_TEST_ROUNDS=full: 2^31) elements, in host memory with two ranks.
   bool takes_huge_counts = false;
   std::shared_ptr<SuiteMemory> memory = host_suite_memory();

@@ -186,20 +186,6 @@ void check_every_operation(const Member& member, std::uint64_t seed) {
   ASSERT_TRUE(status.is_ok()) << status.message();
 }
 
-bool is_floating(DataType dtype) {
-  switch (dtype) {
-    case DataType::float16:
-    case DataType::bfloat16:
-    case DataType::float32:
-    case DataType::float64:
-    case DataType::float8_e4m3:
-    case DataType::float8_e5m2:
-      return true;
-    default:
-      return false;
-  }
-}
-
 double scale_for(const Member& member, DataType dtype, ReduceOp op, std::uint64_t seed) {
   if (member.world.scales_sums_only && op != ReduceOp::sum) return 1.0;
   if (!is_floating(dtype) || seed % 3 == 0) return 1.0;

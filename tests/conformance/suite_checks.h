@@ -44,7 +44,6 @@ void check_reducescatter(const Member& member, const Batch& batch);
 // One after another every operation that the backend has, short and of odd lengths, then a barrier.
 void check_every_operation(const Member& member, std::uint64_t seed);
 
-bool is_floating(DataType dtype);
 // A factor for floating types, 1 for all others. Exact where the backend does not add in the order of ranks.
 double scale_for(const Member& member, DataType dtype, ReduceOp op, std::uint64_t seed);
 

@@ -17,13 +17,6 @@ constexpr DataType kReducible[] = {
 };
 constexpr ReduceOp kOps[] = {ReduceOp::sum, ReduceOp::min, ReduceOp::max, ReduceOp::product};
 
-bool is_floating(DataType dtype) {
-  return std::ranges::count(
-             std::initializer_list<DataType>{DataType::float16, DataType::bfloat16, DataType::float32,
-                                             DataType::float64, DataType::float8_e4m3, DataType::float8_e5m2},
-             dtype) > 0;
-}
-
 // 0, 1 or 2 (booleans: 0 or 1), so that every result for 4 ranks is exact in every type.
 double input_value(DataType dtype, int rank, std::size_t slice, std::size_t i) {
   const std::size_t mixed = i * 31 + slice * 17 + static_cast<std::size_t>(rank) * 13;

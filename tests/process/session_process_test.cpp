@@ -289,9 +289,10 @@ TEST(ProcessesWithChildren, AKilledRankIsNoticedThoughItsChildLives) {
   EXPECT_TRUE(result.leftovers.empty()) << result.describe();
 }
 
-// Not under mpirun: Open MPI 4.1.4's own waits for ever now and then, long after the last rank has ended (in PMIx_server_finalize).
 TEST_P(Processes, RanksThatGiveUpTogetherEnd) {
-  if (!options(3).launcher.empty()) return;
+  if (!options(3).launcher.empty())
+    GTEST_SKIP() << "mpirun of Open MPI 4.1.4 itself waits for ever now and then, in PMIx_server_finalize, "
+                    "when all ranks have ended";
   for (int round = 0; round < test_rounds(3, 30); ++round) {
     const ProcessResult result = run_processes(3, "every_rank_gives_up", options(3));
     EXPECT_NE(result.exit_code, 0) << result.describe();

@@ -1,0 +1,325 @@
+#include "horovod_cpp/coordinator/epochs.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <string_view>
+
+#include "horovod_cpp/base/text.h"
+
+namespace hvd {
+
+struct alignas(128) EpochWord {
+  std::atomic<std::uint64_t> value;
+};
+
+// At the beginning of each rank's memory. Zeroed memory is its initial state.
+struct EpochPage {
+  Bell bell;
+  EpochWord close[2];    // [epoch mod 2]
+  EpochWord outcome[2];  // of member 0 only, written by all
+  // Written once, by its own rank: the text, then one of the flags.
+  std::atomic<std::uint32_t> has_left;
+  std::atomic<std::uint32_t> has_given_up;
+  std::uint32_t code;
+  char why[512];
+};
+static_assert(sizeof(EpochPage) <= EpochLayout::kPageBytes &&
+              std::atomic<std::uint64_t>::is_always_lock_free);
+
+namespace {
+
+// How many buckets that are not ready help() passes before it stops looking.
+constexpr int kLookAhead = 4;
+
+}  // namespace
+
+Epochs::Epochs(std::unique_ptr<RegisteredMemory> memory, EpochPlan plan, std::vector<int> ranks,
+               SpinLimits spin)
+    : memory_(std::move(memory)),
+      plan_(std::move(plan)),
+      layout_(plan_),
+      ranks_(std::move(ranks)),
+      spin_(spin),
+      is_published_(plan_.buckets.size()) {}
+
+// --- memory ---
+
+std::byte* Epochs::memory_of(int member) const {
+  return memory_->of_members()[static_cast<std::size_t>(member)].data;
+}
+std::shared_ptr<void> Epochs::mapping() const {
+  return memory_->of_members()[static_cast<std::size_t>(memory_->member())].mapping;
+}
+EpochPage& Epochs::page_of(int member) const { return *reinterpret_cast<EpochPage*>(memory_of(member)); }
+
+std::atomic<std::uint64_t>& Epochs::word(int member, std::size_t begin, std::size_t bucket) const {
+  return reinterpret_cast<EpochWord*>(memory_of(member) + begin)[bucket].value;
+}
+std::atomic<std::uint64_t>& Epochs::ready_word(int member, std::size_t bucket) const {
+  return word(member, layout_.ready, bucket);
+}
+std::atomic<std::uint64_t>& Epochs::claim_word(std::size_t bucket) const {
+  return word(0, layout_.claim, bucket);
+}
+std::atomic<std::uint64_t>& Epochs::done_word(std::size_t bucket) const {
+  return word(0, layout_.done, bucket);
+}
+std::atomic<std::uint64_t>& Epochs::close_word(int member, std::uint64_t epoch) const {
+  return page_of(member).close[epoch % 2].value;
+}
+std::atomic<std::uint64_t>& Epochs::outcome_word(std::uint64_t epoch) const {
+  return page_of(0).outcome[epoch % 2].value;
+}
+double* Epochs::squares() const { return reinterpret_cast<double*>(memory_of(0) + layout_.squares); }
+
+void Epochs::ring_all() const {
+  for (int member = 0; member < size(); ++member) page_of(member).bell.ring_if_needed();
+}
+
+// --- publish and reduce ---
+
+void Epochs::publish(std::size_t bucket) {
+  is_published_[bucket] = true;
+  ready_word(memory_->member(), bucket).store(plan_epoch_);
+  ring_all();
+}
+
+// The plan epoch up to which all ranks have published it.
+std::uint64_t Epochs::published_everywhere(std::size_t bucket) const {
+  std::uint64_t lowest = ready_word(0, bucket).load();
+  for (int member = 1; member < size(); ++member)
+    lowest = std::min(lowest, ready_word(member, bucket).load());
+  return lowest;
+}
+
+bool Epochs::is_claimable(std::size_t bucket) const {
+  return claim_word(bucket).load() < published_everywhere(bucket) * layout_.chunks_of(bucket);
+}
+
+bool Epochs::reduce_bucket(std::size_t bucket) {
+  const std::uint64_t chunks = layout_.chunks_of(bucket);
+  const std::uint64_t end = published_everywhere(bucket) * chunks;
+  auto& claim = claim_word(bucket);
+  bool has_reduced = false;
+  std::uint64_t next = claim.load(std::memory_order_relaxed);
+  while (next < end) {
+    // Never fetch_add: a late helper would take a chunk of the next epoch, and drop it.
+    if (!claim.compare_exchange_weak(next, next + 1, std::memory_order_relaxed)) continue;
+    reduce_chunk(bucket, next % chunks);
+    has_reduced = true;
+    if ((done_word(bucket).fetch_add(1) + 1) % chunks == 0) ring_all();
+    next = claim.load(std::memory_order_relaxed);
+  }
+  return has_reduced;
+}
+
+void Epochs::reduce_chunk(std::size_t bucket, std::size_t chunk) const {
+  const EpochBucket& of = plan_.buckets[bucket];
+  const std::size_t element = size_in_bytes(of.dtype);
+  const std::size_t begin = chunk * EpochLayout::kChunkBytes / element;
+  const std::size_t count =
+      std::min(EpochLayout::kChunkBytes / element, of.count - std::min(of.count, begin));
+  const double sum = memory_->reduce({layout_.payload + of.begin_bytes + begin * element, count, of.dtype},
+                                     plan_.op, plan_.scale, plan_.wants_squares);
+  if (plan_.wants_squares) squares()[layout_.first_chunk[bucket] + chunk] = sum;
+  if (chunk == 0) combine_flags(of);
+}
+
+void Epochs::combine_flags(const EpochBucket& bucket) const {
+  for (std::size_t i = bucket.first_flag; i < bucket.first_flag + bucket.flag_count; ++i) {
+    std::byte any{0};
+    for (int member = 0; member < size(); ++member) any |= memory_of(member)[layout_.own_flags + i];
+    for (int member = 0; member < size(); ++member) memory_of(member)[layout_.combined_flags + i] = any;
+  }
+}
+
+bool Epochs::reduce_claimable() {
+  bool has_reduced = false;
+  for (std::size_t bucket = 0; bucket < plan_.buckets.size(); ++bucket) {
+    has_reduced = reduce_bucket(bucket) || has_reduced;
+  }
+  return has_reduced;
+}
+
+void Epochs::help() {
+  const std::uint64_t epoch = plan_epoch_.load(std::memory_order_relaxed);
+  int passed = 0;
+  for (std::size_t bucket = 0; bucket < plan_.buckets.size() && passed < kLookAhead; ++bucket) {
+    if (claim_word(bucket).load(std::memory_order_relaxed) >= epoch * layout_.chunks_of(bucket)) continue;
+    if (!reduce_bucket(bucket)) ++passed;
+  }
+}
+
+// --- close and wait ---
+
+void Epochs::close(const CloseWord& word) {
+  if (has_plan_) {
+    for (std::size_t bucket = 0; bucket < plan_.buckets.size(); ++bucket) {
+      if (!is_published_[bucket]) publish(bucket);
+    }
+  }
+  close_word(memory_->member(), epoch_).store(encode(epoch_, word));
+  ring_all();
+}
+
+bool Epochs::all_closed() const {
+  for (int member = 0; member < size(); ++member) {
+    if (epoch_of(close_word(member, epoch_).load()) != epoch_) return false;
+  }
+  return true;
+}
+
+bool Epochs::all_done() const {
+  if (!has_plan_) return true;
+  const std::uint64_t epoch = plan_epoch_.load(std::memory_order_relaxed);
+  for (std::size_t bucket = 0; bucket < plan_.buckets.size(); ++bucket) {
+    if (done_word(bucket).load() < epoch * layout_.chunks_of(bucket)) return false;
+  }
+  return true;
+}
+
+std::vector<CloseWord> Epochs::close_words() const {
+  std::vector<CloseWord> words;
+  for (int member = 0; member < size(); ++member)
+    words.push_back(decode_close(close_word(member, epoch_).load()));
+  return words;
+}
+
+std::optional<Status> Epochs::who_left() const {
+  for (int member = 0; member < size(); ++member) {
+    const EpochPage& page = page_of(member);
+    if (member == memory_->member() || page.has_left.load() == 0) continue;
+    return Status(static_cast<StatusCode>(page.code), page.why);
+  }
+  return std::nullopt;
+}
+
+// The outcome of this epoch, decided here if it can be. The word first: what others have obeyed is not to be given up. Completeness before
+// who left: a rank may leave when it has closed.
+std::optional<EpochOutcome> Epochs::look() {
+  for (;;) {
+    std::uint64_t word = outcome_word(epoch_).load();
+    if (epoch_of(word) == epoch_) return decode_outcome(word);
+    EpochOutcome next{.state = EpochState::failed};
+    if (latch_.is_set()) {
+      say_why(latch_.status(), /*is_leaving=*/false);
+    } else if (all_closed() && all_done()) {
+      next = decide(close_words());
+    } else if (const auto why = who_left()) {
+      say_why(*why, /*is_leaving=*/false);
+    } else {
+      return std::nullopt;
+    }
+    if (outcome_word(epoch_).compare_exchange_strong(word, encode(epoch_, next))) ring_all();
+  }
+}
+
+bool Epochs::is_worth_waking() const {
+  if (epoch_of(outcome_word(epoch_).load()) == epoch_ || latch_.is_set()) return true;
+  for (std::size_t bucket = 0; has_plan_ && bucket < plan_.buckets.size(); ++bucket) {
+    if (is_claimable(bucket)) return true;
+  }
+  return (all_closed() && all_done()) || who_left();
+}
+
+std::optional<EpochOutcome> Epochs::wait(Deadline deadline) {
+  for (int round = 0;; ++round) {
+    if (const auto outcome = look()) return obey(*outcome);
+    if (has_plan_ && reduce_claimable()) {
+      round = 0;
+    } else if (deadline.passed()) {
+      return std::nullopt;
+    } else if (round < spin_.spins) {
+      cpu_pause();
+    } else if (round < spin_.spins + spin_.yields) {
+      ::sched_yield();
+    } else {
+      page_of(memory_->member()).bell.sleep_unless([this] { return is_worth_waking(); }, deadline);
+    }
+  }
+}
+
+EpochOutcome Epochs::obey(const EpochOutcome& outcome) {
+  if (outcome.state == EpochState::failed) {
+    failure_ = why_failed(outcome);
+    return outcome;
+  }
+  void_ranks_ = 0;
+  for (const CloseWord& word : close_words()) void_ranks_ += word.is_void ? 1 : 0;
+  if (has_plan_) {
+    const double* const first = squares();
+    sum_of_squares_ = std::accumulate(first, first + layout_.first_chunk.back(), 0.0);
+    plan_epoch_.fetch_add(1, std::memory_order_relaxed);
+    is_published_.assign(is_published_.size(), false);
+  }
+  has_plan_ = has_plan_ && !outcome.leaves;
+  ++epoch_;
+  return outcome;
+}
+
+// --- failures ---
+
+void Epochs::say_why(const Status& why, bool is_leaving) {
+  const std::lock_guard lock(why_mutex_);
+  EpochPage& page = page_of(memory_->member());
+  if (page.has_left.load() == 0 && page.has_given_up.load() == 0) {
+    page.code = static_cast<std::uint32_t>(why.code());
+    const std::size_t length = std::min(why.message().size(), sizeof(page.why) - 1);
+    std::memcpy(page.why, why.message().data(), length);
+    page.why[length] = '\0';
+  }
+  (is_leaving ? page.has_left : page.has_given_up).store(1);
+}
+
+void Epochs::leave(const Status& why) {
+  say_why(why, /*is_leaving=*/true);
+  ring_all();
+}
+
+void Epochs::abort(const Status& why) {
+  if (latch_.set(why)) page_of(memory_->member()).bell.ring();
+}
+
+Status Epochs::why_failed(const EpochOutcome& outcome) const {
+  const int own = ranks_[static_cast<std::size_t>(memory_->member())];
+  if (outcome.counts_differ) {
+    std::string words;
+    const std::vector<CloseWord> closed = close_words();
+    for (int member = 0; member < size(); ++member) {
+      const CloseWord& word = closed[static_cast<std::size_t>(member)];
+      if (word.is_gone) continue;
+      words += text(words.empty() ? "" : ", ", "rank ", ranks_[static_cast<std::size_t>(member)],
+                    " at number ", word.count + 1);
+    }
+    return Status::mismatch(
+        text("rank ", own, ": ranks are at different backwards since their last step(): ", words));
+  }
+  if (latch_.is_set()) return latch_.status();
+  for (int member = 0; member < size(); ++member) {
+    const EpochPage& page = page_of(member);
+    if (page.has_left.load() == 0 && page.has_given_up.load() == 0) continue;
+    const auto code = static_cast<StatusCode>(page.code);
+    return {code == StatusCode::ok ? StatusCode::aborted : code, text("rank ", own, ": ", page.why)};
+  }
+  return Status::internal(text("rank ", own, ": the step failed, and nobody has said why"));
+}
+
+std::vector<Epochs::Awaited> Epochs::awaited() const {
+  std::vector<Awaited> all;
+  const std::uint64_t epoch = plan_epoch_.load(std::memory_order_relaxed);
+  for (int member = 0; member < size(); ++member) {
+    // One that is further must have closed.
+    if (epoch_of(close_word(member, epoch_).load()) >= epoch_) continue;
+    Awaited one{ranks_[static_cast<std::size_t>(member)], {}};
+    for (std::size_t bucket = 0; has_plan_ && bucket < plan_.buckets.size(); ++bucket) {
+      if (ready_word(member, bucket).load() < epoch) one.unpublished.push_back(bucket);
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+}  // namespace hvd
