@@ -234,6 +234,7 @@ std::vector<Work> Session::submit(std::vector<Submission> submissions) {
   for (std::size_t i = 0; i < submissions.size(); ++i) {
     if (!begun[i].status.is_ok()) {
       if (begun[i].declaration) declarations.end(submissions[i].id);
+      if (submissions[i].on_announced) submissions[i].on_announced();
       work.push_back(Work::finished(begun[i].status));
       continue;
     }

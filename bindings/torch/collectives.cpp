@@ -1,5 +1,7 @@
 #include "horovod_cpp/torch/collectives.h"
 
+#include "bindings/torch/exchanges.h"
+#include "bindings/torch/gradient_exchange.h"
 #include "bindings/torch/operation.h"
 #include "horovod_cpp/base/text.h"
 
@@ -141,7 +143,18 @@ void barrier(const CollectiveOptions& options) {
 int join(const CollectiveOptions& options) {
   Declaration declaration;
   declaration.kind = OpKind::join;
-  return static_cast<int>(Operation::run(std::move(declaration), options));
+  const std::shared_ptr<Context> context = options.context ? options.context : hvd::context();
+  const int set = options.process_set.id() == 0 ? context->process_set() : options.process_set.id();
+  const auto for_each_exchange = [&](void (GradientExchange::*act)()) {
+    for (const auto& exchange : exchanges_of(&context->whole())) {
+      if (exchange->process_set() == set) (exchange.get()->*act)();
+    }
+  };
+  // They withdraw when all ranks know: one that goes on without this one would seem to join first.
+  const auto last = Operation::run(std::move(declaration), options,
+                                   [&] { for_each_exchange(&GradientExchange::withdraw); });
+  for_each_exchange(&GradientExchange::end_join);
+  return static_cast<int>(last);
 }
 
 }  // namespace hvd

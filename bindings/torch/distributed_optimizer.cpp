@@ -119,7 +119,7 @@ void DistributedOptimizer::synchronize() { exchange_->settle(); }
 NoSyncGuard DistributedOptimizer::no_sync() { return NoSyncGuard(exchange_); }
 
 void DistributedOptimizer::clip() {
-  if (clip_norm_ > 0) last_norm_ = clip_by_global_norm(*optimizer_, clip_norm_);
+  if (clip_norm_ > 0) last_norm_ = clip_by_global_norm(*optimizer_, clip_norm_, exchange_->norm_of_step());
 }
 
 double DistributedOptimizer::last_gradient_norm() const {

@@ -17,6 +17,7 @@ struct ExchangeOptions {
   IndexGroups groups;        // see gradient_groups.h
   CommunicationHook hook;    // may be empty
   std::size_t bucket_bytes = 0;
+  bool wants_norm = false;        // GradientExchange::norm_of_step()
   std::vector<OptionFact> facts;  // what ranks must have in common
 };
 

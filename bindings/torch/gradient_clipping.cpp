@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/stack.h>
 
 #include <vector>
@@ -19,7 +20,8 @@ at::Tensor values_of(at::Tensor& gradient) {
 
 }  // namespace
 
-at::Tensor clip_by_global_norm(const torch::optim::Optimizer& optimizer, double max_norm) {
+at::Tensor clip_by_global_norm(const torch::optim::Optimizer& optimizer, double max_norm,
+                               std::optional<double> known_norm) {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> gradients;
   std::vector<at::Tensor> norms;
@@ -27,12 +29,15 @@ at::Tensor clip_by_global_norm(const torch::optim::Optimizer& optimizer, double 
     for (at::Tensor parameter : group.params()) {
       if (!parameter.grad().defined()) continue;
       gradients.push_back(values_of(parameter.mutable_grad()));
+      if (known_norm) continue;
       const at::Tensor norm = gradients.back().norm(2);
       norms.push_back(norms.empty() ? norm : norm.to(norms.front().options()));
     }
   }
-  if (norms.empty()) return {};
-  const at::Tensor norm = norms.size() == 1 ? norms.front() : at::stack(norms).norm(2);
+  if (gradients.empty()) return {};
+  const at::Tensor norm = known_norm          ? at::scalar_tensor(*known_norm, c10::ScalarType::Double)
+                          : norms.size() == 1 ? norms.front()
+                                              : at::stack(norms).norm(2);
   const at::Tensor factor = (max_norm / (norm + 1e-6)).clamp_max(1.0);
   // Where looking costs nothing, gradients that are small enough are not touched.
   if (factor.device().is_cpu() && factor.item<double>() == 1.0) return norm;

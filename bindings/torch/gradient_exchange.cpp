@@ -56,6 +56,9 @@ void GradientExchange::add(std::vector<NamedParameter> parameters) {
   check_hooks(added);
   const std::size_t before = gradients_.size();
   std::move(added.begin(), added.end(), std::back_inserter(gradients_));
+  // Ranks are between two rounds, and nobody reduces.
+  arena_.reset();
+  norm_ = {};
   rebuild_plans();
   facts_ = RoundFacts(gradients_.size());
   facts_id_ = {};
@@ -108,6 +111,10 @@ std::size_t GradientExchange::parameter_count() const {
 void GradientExchange::detach() {
   const std::lock_guard lock(mutex_);
   is_detached_ = true;
+  if (arena_) {
+    arena_->epochs().leave(
+        Status::shut_down(text("rank ", context_->rank(), " has destroyed its DistributedOptimizer")));
+  }
   for (const Gradient& gradient : gradients_) remove_gradient_hook(gradient.parameter, this);
 }
 
@@ -184,6 +191,10 @@ void GradientExchange::on_gradient(std::size_t index) {
     take(gradient, piece, is_shared);
   }
   end_arrivals([](const Arrival& arrival) { return arrival.thread == std::this_thread::get_id(); });
+  if (!has_plan()) return;
+  const std::shared_ptr<GradientArena> arena = arena_;
+  lock.unlock();
+  arena->epochs().help();
 }
 
 bool GradientExchange::is_open(int graph_task) const {
@@ -234,7 +245,7 @@ void GradientExchange::on_backward_death(int graph_task) noexcept {
     end_arrivals([&](const Arrival& arrival) { return arrival.graph_task == graph_task; });
     if (closer_ == graph_task) {
       // What threw was a final callback of somebody else. This rank has promised its part of the round; the next call ends it.
-      if (phase_ == Phase::open) send_facts();
+      if (phase_ == Phase::open) begin_close();
       closer_ = kNobody;
       round_ended_.notify_all();
       return;

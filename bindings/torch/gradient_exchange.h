@@ -35,8 +35,10 @@
 #include <vector>
 
 #include "bindings/torch/accumulation.h"
+#include "bindings/torch/arena_opening.h"
 #include "bindings/torch/bucket_round.h"
 #include "bindings/torch/exchange_options.h"
+#include "bindings/torch/gradient_arena.h"
 #include "bindings/torch/gradient_groups.h"
 #include "bindings/torch/named_parameter.h"
 #include "bindings/torch/round_facts.h"
@@ -79,6 +81,15 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   // Rounds that were ended, ever.
   std::int64_t rounds() const;
 
+  // This rank has no more data (hvd::join): the others' epochs are not to wait for it. Waits for nobody.
+  void withdraw();
+  // All ranks have: what comes next is the first backward of a step.
+  void end_join();
+  // The 2-norm of all p.grad as they are now, if it is known since they were reduced.
+  std::optional<double> norm_of_step() const;
+  // Whose context it has.
+  int process_set() const { return context_->process_set(); }
+
   // The mean over ranks of a loss.
   at::Tensor average_loss(const at::Tensor& loss);
 
@@ -117,6 +128,11 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   struct Outcome {
     Status status;
     int failed_backwards = 0;
+    bool another_round_follows = false;
+  };
+  struct KnownNorm {
+    std::optional<double> squares;
+    std::vector<std::int64_t> versions;  // [gradient] of p.grad then; 0: undefined
   };
   // A gradient between the call before its accumulation and the call after it.
   struct Arrival {
@@ -124,7 +140,7 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
     int graph_task;
     std::size_t index;
   };
-  enum class Phase : std::uint8_t { open, hooks_called, facts_sent, all_sent };
+  enum class Phase : std::uint8_t { open, hooks_called, facts_sent, all_sent, epoch_closed, opening };
 
   GradientExchange(std::shared_ptr<Context> context, ExchangeOptions options);
   // Nothing to do for anybody.
@@ -156,8 +172,7 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void give_gradients_back();
   void settle_locked(Lock& lock);
   // Runs `submit`; if it throws, ends the Session and the round.
-  template <class Submit>
-  void submit_or_end_session(Submit&& submit);
+  void submit_or_end_session(const std::function<void()>& submit);
 
   // With a communication hook, before the others: calls it for what is left; waits until what it has started is done.
   void call_hooks();
@@ -170,11 +185,15 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   // What no backward of this round has produced, but earlier ones have.
   void produce_leftovers();
   // The steps of a close. The second and third return false if `deadline` passed; they let go of the lock while they wait.
+  void begin_close();
   void send_facts();
   bool send_rest(Lock& lock, Deadline deadline);
   bool wait_for_results(Lock& lock, Deadline deadline);
-  // True if the round is over; false if another one follows at once. Throws if the step is dropped, and the round is over.
+  // True if the round is over; false if another one follows at once, or a plan is opened. Throws if the step is dropped, and the round is
+  // over.
   bool end_round();
+  void take_over_results(bool is_good);
+  void finish_round();
   // The next of these steps.
   bool advance(Lock& lock, Deadline deadline);
   // All of them, for a rank without a backward.
@@ -197,12 +216,34 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void submit_rest(const std::function<bool(std::size_t)>& is_wanted,
                    const std::function<bool(std::size_t)>& as_rows);
   void take_over_result(Gradient& gradient);
-  static void forget_values(Gradient& gradient);
+  void forget_values(Gradient& gradient);
+
+  // The steady state (gradient_exchange_epochs.cpp): once all ranks had a regular round, they share an arena and reduce by a plan, without
+  // negotiation, until a rank needs it.
+  bool can_have_plan() const;
+  bool has_plan() const;
+  bool fits_plan(const Gradient& gradient, const at::Tensor& piece) const;
+  bool wants_to_open();
+  void start_opening();
+  bool advance_opening(Lock& lock, Deadline deadline);
+  void write_slot(std::size_t index, const at::Tensor& piece);
+  void produce_in_arena(Gradient& gradient, const at::Tensor& piece);
+  void fill_rest_of_arena();
+  CloseWord close_word() const;
+  void close_epoch();
+  bool wait_for_outcome(Lock& lock, Deadline deadline);
+  void watch_for_stall();
+  Outcome outcome_of_epoch() const;
+  void take_over_slot(Gradient& gradient);
+  void remember_norm(bool is_whole_step);
+  void follow_epoch_outcome();
+  void drop_arena();
   void begin_step();
   std::string name_of_operation(const std::string& what) const;
 
   static constexpr int kNobody = -1;
   static constexpr int kCaller = -2;  // not a backward: step()
+  static constexpr int kMostRoundsToOpen = 64;
 
   const std::shared_ptr<Context> context_;
   const ExchangeOptions options_;
@@ -219,6 +260,21 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   std::unique_ptr<BucketRound> buckets_;  // nullptr without a communication hook
   std::exception_ptr hook_error_;         // of this round, at its close
   bool a_local_backward_failed_ = false;  // since the last round
+  bool may_plan_ = false;                 // the same on all ranks
+  int regular_rounds_ = 0;
+  int regular_rounds_to_open_ = 1;  // more after each plan that was left
+  std::unique_ptr<ArenaOpening> opening_;
+  std::shared_ptr<GradientArena> arena_;  // nullptr: rounds are negotiated, and no words say how they ended
+  EpochOutcome epoch_outcome_;            // of the round that ends
+  KnownNorm norm_;
+  std::chrono::steady_clock::time_point closed_at_;
+  bool stall_is_told_ = false;
+  // Of this round:
+  bool is_planned_round_ = false;   // once its epoch is closed
+  bool epoch_is_closed_ = false;    // its close word is written
+  bool needs_negotiation_ = false;  // a piece that no plan can hold
+  bool has_added_ = false;          // an average to one that was there
+  std::vector<std::size_t> order_of_arrival_;
   RoundFacts facts_;
   TensorId facts_id_;
   Work facts_work_;

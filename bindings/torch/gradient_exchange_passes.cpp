@@ -48,6 +48,7 @@ void GradientExchange::end_local_backward(int graph_task, bool has_failed) {
 
 void GradientExchange::rebuild_plans() {
   groups_ = GradientGroups(gradients_.size(), options_.groups);
+  may_plan_ = can_have_plan();
   if (!options_.hook || context_->size() == 1) return;
   std::vector<NamedParameter> parameters;
   for (const Gradient& gradient : gradients_) parameters.push_back({gradient.name, gradient.parameter});

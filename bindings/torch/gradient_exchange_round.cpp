@@ -1,5 +1,6 @@
 // A round of GradientExchange, from the first piece to the result.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty_like.h>
 
 #include "bindings/torch/device_order.h"
 #include "bindings/torch/gradient_exchange.h"
@@ -46,7 +47,9 @@ void GradientExchange::give_gradients_back() {
 
 void GradientExchange::take(Gradient& gradient, const at::Tensor& piece, bool is_shared) {
   const bool round_is_open = phase_ == Phase::open;
-  if (round_is_open && !gradient.is_produced) return produce(gradient, piece, is_shared);
+  const bool fits = !has_plan() || fits_plan(gradient, piece);
+  needs_negotiation_ = needs_negotiation_ || !fits;
+  if (round_is_open && !gradient.is_produced && fits) return produce(gradient, piece, is_shared);
   if (gradient.spill.defined()) {
     gradient.spill = add_gradient(gradient.spill, piece);
   } else {
@@ -56,6 +59,10 @@ void GradientExchange::take(Gradient& gradient, const at::Tensor& piece, bool is
 
 void GradientExchange::produce(Gradient& gradient, at::Tensor piece, bool is_shared) {
   gradient.is_produced = true;
+  const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
+  order_of_arrival_.push_back(index);
+  if (has_plan()) return produce_in_arena(gradient, piece);
+  needs_negotiation_ = needs_negotiation_ || !fits_plan(gradient, piece);
   gradient.value = std::move(piece);
   gradient.is_shared = is_shared;
   if (!gradient.is_reduced && gradient.kept.defined()) {
@@ -63,7 +70,6 @@ void GradientExchange::produce(Gradient& gradient, at::Tensor piece, bool is_sha
     gradient.kept.reset();
     gradient.is_shared = has_other_users(gradient.value);
   }
-  const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
   if (buckets_) return buckets_->arrive(index);
   if (!is_dense(gradient.value)) return;  // waits for the facts: see make_rest
   const at::Tensor memory = gradient.value.detach();
@@ -76,8 +82,7 @@ void GradientExchange::produce(Gradient& gradient, at::Tensor piece, bool is_sha
 // --- the close ---
 
 // What throws here would leave the other ranks waiting for what was not submitted.
-template <class Submit>
-void GradientExchange::submit_or_end_session(Submit&& submit) {
+void GradientExchange::submit_or_end_session(const std::function<void()>& submit) {
   try {
     submit();
   } catch (const std::exception& error) {
@@ -93,6 +98,7 @@ void GradientExchange::submit_facts() {
   RoundFacts::Own own;
   own.backward_failed = own_backward_failed_;
   own.round = rounds_ - rounds_at_step_;
+  own.can_plan = may_plan_ && !needs_negotiation_;
   for (const Gradient& gradient : gradients_) {
     const bool has_local_values = !gradient.is_reduced && is_dense(gradient.kept);
     own.is_produced.push_back(gradient.is_produced);
@@ -111,7 +117,9 @@ void GradientExchange::submit_facts() {
 void GradientExchange::produce_leftovers() {
   for (Gradient& gradient : gradients_) {
     if (gradient.is_produced) continue;
-    if (gradient.spill.defined()) {
+    if (has_plan() && gradient.spill.defined() && !fits_plan(gradient, gradient.spill)) {
+      needs_negotiation_ = true;
+    } else if (gradient.spill.defined()) {
       produce(gradient, std::exchange(gradient.spill, {}), /*is_shared=*/false);
     } else if (gradient.has_local && !gradient.is_reduced && gradient.kept.defined()) {
       at::Tensor sum = std::exchange(gradient.kept, {});
@@ -120,6 +128,8 @@ void GradientExchange::produce_leftovers() {
     }
   }
 }
+
+void GradientExchange::begin_close() { has_plan() ? close_epoch() : send_facts(); }
 
 void GradientExchange::send_facts() {
   submit_or_end_session([&] {
@@ -153,6 +163,7 @@ bool GradientExchange::send_rest(Lock& lock, Deadline deadline) {
 void GradientExchange::close_failed_round() {
   own_backward_failed_ = true;
   step_is_dropped_ = true;
+  if (has_plan()) return close_epoch();
   submit_or_end_session([&] {
     if (buckets_) {
       buckets_->give_up();
@@ -161,6 +172,8 @@ void GradientExchange::close_failed_round() {
     }
     submit_facts();
   });
+  // Before the results: nobody needs them, and nobody is to wait until this rank comes back.
+  if (arena_) close_epoch();
   phase_ = Phase::all_sent;
 }
 
@@ -185,10 +198,12 @@ bool GradientExchange::advance(Lock& lock, Deadline deadline) {
     if (buckets_) {
       call_hooks();
     } else {
-      send_facts();
+      begin_close();
     }
     return false;
   }
+  if (phase_ == Phase::opening) return advance_opening(lock, deadline);
+  if (phase_ == Phase::epoch_closed) return wait_for_outcome(lock, deadline) && end_round();
   if (phase_ == Phase::hooks_called) {
     finish_hooks(lock, deadline);
     return false;
@@ -197,7 +212,12 @@ bool GradientExchange::advance(Lock& lock, Deadline deadline) {
     send_rest(lock, deadline);
     return false;
   }
-  return wait_for_results(lock, deadline) && end_round();
+  if (!wait_for_results(lock, deadline)) return false;
+  if (!arena_) return end_round();
+  // Whose results are lost to a failure does not say that all is well.
+  if (!epoch_is_closed_ && context_->session().status().is_ok()) close_epoch();
+  phase_ = Phase::epoch_closed;
+  return false;
 }
 
 void GradientExchange::close_round(Lock& lock) {
@@ -232,6 +252,9 @@ GradientExchange::Outcome GradientExchange::outcome_of_round() const {
     if (!outcome.status.is_ok()) return outcome;
   }
   outcome.failed_backwards = facts_.failed_backwards();
+  outcome.another_round_follows = facts_.another_round_follows();
+  if (epoch_outcome_.state == EpochState::failed) outcome.status = arena_->epochs().failure();
+  if (!outcome.status.is_ok()) return outcome;
   if (own_backward_failed_) return outcome;
   if (!facts_.all_in_same_round()) {
     outcome.status = Status::mismatch(
@@ -267,19 +290,32 @@ void GradientExchange::take_over_result(Gradient& gradient) {
 void GradientExchange::forget_values(Gradient& gradient) {
   gradient.spill.reset();
   gradient.is_reduced = false;
+  if (!gradient.kept.defined() && is_planned_round_ && gradient.is_produced) {
+    gradient.kept = at::empty_like(gradient.parameter, gradient.parameter.options().requires_grad(false));
+  }
   if (!gradient.kept.defined() && !gradient.is_shared) gradient.kept = gradient.value;
   if (gradient.kept.defined()) gradient.kept.detach().zero_();
 }
 
-bool GradientExchange::end_round() {
-  const Outcome outcome = outcome_of_round();
-  const bool is_good = outcome.status.is_ok() && outcome.failed_backwards == 0;
+void GradientExchange::take_over_results(bool is_good) {
   for (Gradient& gradient : gradients_) {
-    if (is_good) {
-      take_over_result(gradient);
-    } else {
+    if (!is_good) {
       forget_values(gradient);
+    } else if (is_planned_round_) {
+      take_over_slot(gradient);
+    } else {
+      take_over_result(gradient);
     }
+  }
+}
+
+bool GradientExchange::end_round() {
+  const Outcome outcome = is_planned_round_ ? outcome_of_epoch() : outcome_of_round();
+  const bool is_good = outcome.status.is_ok() && outcome.failed_backwards == 0;
+  if (epoch_outcome_.state == EpochState::failed) drop_arena();
+  take_over_results(is_good);
+  if (is_good) remember_norm(rounds_ == rounds_at_step_ && !outcome.another_round_follows);
+  for (Gradient& gradient : gradients_) {
     gradient.is_produced = false;
     gradient.is_shared = false;
     gradient.has_local = false;
@@ -291,20 +327,23 @@ bool GradientExchange::end_round() {
   groups_.start_afresh();
   facts_work_ = {};
   phase_ = Phase::open;
-  if (is_good && facts_.another_round_follows()) return false;
-  ++rounds_;
-  closer_ = kNobody;
-  accumulation_.start_afresh();
-  a_local_backward_failed_ = false;
-  const bool own_backward_failed = std::exchange(own_backward_failed_, false);
-  const std::exception_ptr hook_error = std::exchange(hook_error_, nullptr);
-  if (open_backwards_.empty()) give_gradients_back();
-  if (deaths_to_close_ > 0) {
-    --deaths_to_close_;
-    close_failed_round();
+  const bool opens = is_good && !is_planned_round_ && !outcome.another_round_follows && wants_to_open();
+  if (arena_) follow_epoch_outcome();
+  epoch_outcome_ = {};
+  epoch_is_closed_ = false;
+  is_planned_round_ = false;
+  needs_negotiation_ = false;
+  has_added_ = false;
+  if (opens) {
+    start_opening();
+    return false;
   }
-  round_ended_.notify_all();
-  if (!is_good) step_is_dropped_ = true;
+  order_of_arrival_.clear();
+  if (is_good && outcome.another_round_follows) return false;
+  step_is_dropped_ = step_is_dropped_ || !is_good;
+  const bool own_backward_failed = own_backward_failed_;
+  const std::exception_ptr hook_error = std::exchange(hook_error_, nullptr);
+  finish_round();
   if (hook_error) std::rethrow_exception(hook_error);
   throw_if_failed(outcome.status);
   if (!is_good && !own_backward_failed) {
@@ -314,6 +353,24 @@ bool GradientExchange::end_round() {
              "of that rank; training can go on with the next step.")));
   }
   return true;
+}
+
+void GradientExchange::finish_round() {
+  phase_ = Phase::open;
+  order_of_arrival_.clear();
+  ++rounds_;
+  // What follows belongs to another step, whether the program calls step() now or not.
+  if (step_is_dropped_) rounds_at_step_ = rounds_;
+  closer_ = kNobody;
+  accumulation_.start_afresh();
+  a_local_backward_failed_ = false;
+  own_backward_failed_ = false;
+  if (open_backwards_.empty()) give_gradients_back();
+  if (deaths_to_close_ > 0) {
+    --deaths_to_close_;
+    close_failed_round();
+  }
+  round_ended_.notify_all();
 }
 
 }  // namespace hvd

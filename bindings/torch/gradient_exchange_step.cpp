@@ -61,12 +61,14 @@ bool GradientExchange::finish_step() {
   }
   try {
     settle_locked(lock);
-    throw_if_failed(context_->session().status());
+    // With an outcome of this step all survivors take it, whatever has failed since.
+    const bool has_outcome = arena_ != nullptr && rounds_ != rounds_at_step_ && !step_is_dropped_;
+    if (!has_outcome || accumulation_.is_pending()) throw_if_failed(context_->session().status());
     if (a_local_backward_failed_) {
       keep_gradients();
       close_failed_round();
       settle_locked(lock);
-    } else if (rounds_ == rounds_at_step_ || accumulation_.is_pending()) {
+    } else if ((rounds_ == rounds_at_step_ && !step_is_dropped_) || accumulation_.is_pending()) {
       close_round(lock);
     }
   } catch (...) {

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include <numeric>
+#include <semaphore>
 
 #include "bindings/torch/device_order.h"
 #include "bindings/torch/integer_average.h"
@@ -224,7 +225,8 @@ Handle Operation::start() {
   return std::move(start(one).front());
 }
 
-std::int64_t Operation::run(Declaration declaration, const CollectiveOptions& options) {
+std::int64_t Operation::run(Declaration declaration, const CollectiveOptions& options,
+                            const std::function<void()>& once_announced) {
   const auto context = options.context ? options.context : hvd::context();
   declaration.process_set = options.process_set.id() == 0 ? context->process_set() : options.process_set.id();
   const bool is_unnamed = options.name.empty();
@@ -237,7 +239,13 @@ std::int64_t Operation::run(Declaration declaration, const CollectiveOptions& op
   if (id.is_ok()) {
     Submission submission;
     submission.id = id.value();
+    const auto announced = std::make_shared<std::binary_semaphore>(0);
+    if (once_announced) submission.on_announced = [announced] { announced->release(); };
     work = session.submit(std::move(submission));
+    if (once_announced) {
+      announced->acquire();
+      once_announced();
+    }
   }
   const Status status = work.wait();
   if (is_unnamed) context->return_operation_number(declaration.kind, declaration.process_set, number);

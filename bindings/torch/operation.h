@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,7 +52,9 @@ class Operation {
   Handle start();
 
   // An operation without a tensor: its result.
-  static std::int64_t run(Declaration declaration, const CollectiveOptions& options);
+  // `once_announced` is called here when all ranks know of it, before it has ended.
+  static std::int64_t run(Declaration declaration, const CollectiveOptions& options,
+                          const std::function<void()>& once_announced = nullptr);
 
  private:
   void check(const Status& status) const;

@@ -125,6 +125,7 @@ ExchangeOptions exchange_options_of(const DistributedOptimizerOptions& options,
   out.groups = groups_of(options, parameters);
   out.hook = hook_of(options, parameters);
   out.bucket_bytes = options.bucket_bytes;
+  out.wants_norm = options.clip_norm > 0;
   out.facts = facts_of(options, out.groups);
   return out;
 }

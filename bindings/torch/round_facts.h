@@ -20,6 +20,7 @@ class RoundFacts {
     bool backward_failed = false;
     bool has_more = false;   // pieces of gradients that go into another round, at once
     std::int64_t round = 0;  // how many there were since the last step
+    bool can_plan = false;   // a plan could hold what this rank had
   };
 
   explicit RoundFacts(std::size_t gradients);
@@ -32,6 +33,7 @@ class RoundFacts {
   bool is_dense_somewhere(std::size_t gradient) const { return value(gradients_ + gradient) > 0.0F; }
   int failed_backwards() const { return static_cast<int>(value(2 * gradients_)); }
   bool another_round_follows() const { return value((2 * gradients_) + 1) > 0.0F; }
+  int ranks_that_can_plan() const { return static_cast<int>(value((2 * gradients_) + 5)); }
   // The same verdict on every rank: whether all are in the same round of their step. Ranks that have joined (hvd::join) are in none.
   bool all_in_same_round() const;
 
@@ -39,7 +41,8 @@ class RoundFacts {
   float value(std::size_t index) const;
 
   std::size_t gradients_;
-  at::Tensor values_;  // produced flags; dense flags; failed backwards; who has more; round; its square; 1
+  at::Tensor
+      values_;  // produced flags; dense flags; failed backwards; who has more; round; its square; 1; can plan
 };
 
 }  // namespace hvd

@@ -1,6 +1,8 @@
 # The LibTorch binding's sources, relative to this folder. Read by this tree's build and, installed, by the build of each user
 # (cmake/horovod_cppTorch.cmake).
 set(HVD_TORCH_SOURCES
+    arena_opening.cpp
+    arena_plan.cpp
     bucket_plan.cpp
     bucket_round.cpp
     collectives.cpp
@@ -11,8 +13,10 @@ set(HVD_TORCH_SOURCES
     distributed_optimizer.cpp
     errors.cpp
     exchanges.cpp
+    gradient_arena.cpp
     gradient_clipping.cpp
     gradient_exchange.cpp
+    gradient_exchange_epochs.cpp
     gradient_exchange_passes.cpp
     gradient_exchange_round.cpp
     gradient_exchange_step.cpp

@@ -1,6 +1,7 @@
 #include "horovod_cpp/coordinator/coordinator.h"
 
 #include <exception>
+#include <utility>
 
 #include "horovod_cpp/base/text.h"
 
@@ -113,6 +114,7 @@ void Coordinator::remember_news() {
   for (PendingOperation& operation : news_) {
     const std::uint32_t id = *negotiator_.wire_id(*operation.declaration);
     announced_[id] = operation.submission.id.index;
+    if (operation.submission.on_announced) std::exchange(operation.submission.on_announced, nullptr)();
     pending_.emplace(id, std::move(operation));
   }
   news_.clear();

@@ -15,7 +15,7 @@ struct CloseWord {
   bool leaves = false;     // it needs negotiation: the plan ends with this epoch
   bool has_more = false;   // further pieces of the same backward: another epoch follows at once
   bool is_gone = false;    // it has no more data (join), and writes no word after this one
-  std::uint8_t count = 0;  // counted backwards that it has ended since its last step, modulo 256
+  std::uint8_t count = 0;  // counted backwards that it has ended since its last step; 255: that many or more
   friend bool operator==(const CloseWord&, const CloseWord&) = default;
 };
 

@@ -31,6 +31,18 @@ static_assert(sizeof(EpochPage) <= EpochLayout::kPageBytes &&
 
 namespace {
 
+// Counts a thread that may have claimed chunks.
+class Reducing {
+ public:
+  explicit Reducing(std::atomic<int>& count) : count_(count) { ++count_; }
+  ~Reducing() { --count_; }
+  Reducing(const Reducing&) = delete;
+  Reducing& operator=(const Reducing&) = delete;
+
+ private:
+  std::atomic<int>& count_;
+};
+
 // How many buckets that are not ready help() passes before it stops looking.
 constexpr int kLookAhead = 4;
 
@@ -102,6 +114,7 @@ bool Epochs::is_claimable(std::size_t bucket) const {
 bool Epochs::reduce_bucket(std::size_t bucket) {
   const std::uint64_t chunks = layout_.chunks_of(bucket);
   const std::uint64_t end = published_everywhere(bucket) * chunks;
+  const Reducing reducing(reducing_);
   auto& claim = claim_word(bucket);
   bool has_reduced = false;
   std::uint64_t next = claim.load(std::memory_order_relaxed);
@@ -192,13 +205,14 @@ std::optional<Status> Epochs::who_left() const {
   for (int member = 0; member < size(); ++member) {
     const EpochPage& page = page_of(member);
     if (member == memory_->member() || page.has_left.load() == 0) continue;
+    // Read after the flag: one that has closed this epoch has done its part of it.
+    if (epoch_of(close_word(member, epoch_).load()) == epoch_) continue;
     return Status(static_cast<StatusCode>(page.code), page.why);
   }
   return std::nullopt;
 }
 
-// The outcome of this epoch, decided here if it can be. The word first: what others have obeyed is not to be given up. Completeness before
-// who left: a rank may leave when it has closed.
+// The outcome of this epoch, decided here if it can be. The word first: what others have obeyed is not to be given up.
 std::optional<EpochOutcome> Epochs::look() {
   for (;;) {
     std::uint64_t word = outcome_word(epoch_).load();
@@ -275,6 +289,8 @@ void Epochs::say_why(const Status& why, bool is_leaving) {
 }
 
 void Epochs::leave(const Status& why) {
+  // Nobody else finishes a chunk that this rank has claimed.
+  while (reducing_.load() > 0) ::sched_yield();
   say_why(why, /*is_leaving=*/true);
   ring_all();
 }
@@ -300,7 +316,7 @@ Status Epochs::why_failed(const EpochOutcome& outcome) const {
   if (latch_.is_set()) return latch_.status();
   for (int member = 0; member < size(); ++member) {
     const EpochPage& page = page_of(member);
-    if (page.has_left.load() == 0 && page.has_given_up.load() == 0) continue;
+    if (page.has_given_up.load() == 0) continue;
     const auto code = static_cast<StatusCode>(page.code);
     return {code == StatusCode::ok ? StatusCode::aborted : code, text("rank ", own, ": ", page.why)};
   }

@@ -45,7 +45,7 @@ class Epochs {
   std::span<std::byte> own_flags() const { return {own() + layout_.own_flags, plan_.flags}; }
   std::shared_ptr<void> mapping() const;
 
-  // Whether buckets are still reduced. After an outcome that leaves, epochs have close words only.
+  // Whether buckets are still reduced. After an outcome that leaves, epochs have close words only. From any thread.
   bool has_plan() const { return has_plan_; }
   bool is_published(std::size_t bucket) const { return is_published_[bucket]; }
   void publish(std::size_t bucket);
@@ -63,7 +63,7 @@ class Epochs {
   // Why the epoch failed: mismatch if the ranks' counts differ, shut_down if a rank left, aborted otherwise.
   const Status& failure() const { return failure_; }
 
-  // This rank takes part in no further epoch: others that wait for it end with `why`. The first call counts.
+  // This rank closes no further epoch: others that wait for it end with `why`. The first call counts.
   void leave(const Status& why);
   // Ends the current or next wait() with `why`, unless the epoch is decided. The first call counts.
   void abort(const Status& why);
@@ -116,7 +116,8 @@ class Epochs {
 
   std::uint64_t epoch_ = 1;
   std::atomic<std::uint64_t> plan_epoch_{1};
-  bool has_plan_ = true;
+  std::atomic<bool> has_plan_{true};
+  std::atomic<int> reducing_{0};  // threads
   std::vector<bool> is_published_;
   int void_ranks_ = 0;
   double sum_of_squares_ = 0.0;

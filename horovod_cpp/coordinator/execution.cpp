@@ -1,5 +1,7 @@
 #include "horovod_cpp/coordinator/execution.h"
 
+#include <utility>
+
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/backend_call.h"
 #include "horovod_cpp/coordinator/process_sets.h"
@@ -124,6 +126,7 @@ void Execution::finish(PendingOperation& operation, const Status& status, const 
   }
   operation.submission.keep_alive.reset();
   operation.submission.allocate = nullptr;
+  if (operation.submission.on_announced) std::exchange(operation.submission.on_announced, nullptr)();
   // The name is free before the waiter wakes: he may submit it again at once.
   declarations_.end(operation.submission.id);
   operation.state->finish(status, completion, std::move(result));

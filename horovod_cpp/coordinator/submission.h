@@ -32,6 +32,8 @@ struct Submission {
   std::function<void*(std::span<const std::int64_t> rows)> allocate = nullptr;
   // share_memory: called once, on the coordinator's thread, if it came about.
   std::function<void(std::unique_ptr<RegisteredMemory>)> take_memory = nullptr;
+  // Called once, on the coordinator's thread, as soon as all ranks know of the submission, or it has ended.
+  std::function<void()> on_announced = nullptr;
   std::shared_ptr<const Event> ready = nullptr;  // device memory: input may be read after this event
   std::shared_ptr<void> keep_alive = nullptr;    // released when the Work is done; optional
 };

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "bindings/torch/accumulation.h"
+#include "bindings/torch/arena_plan.h"
 #include "bindings/torch/bucket_plan.h"
 #include "bindings/torch/gradient_groups.h"
 
@@ -77,6 +78,39 @@ TEST(Accumulation, CommunicatesInEveryKthPassThatIsNotHeld) {
   EXPECT_EQ(passes(third, 3), "lll");
   third.release();
   EXPECT_EQ(passes(third, 4), "RllR");
+}
+
+// --- the arena ---
+
+TEST(PlanArena, FollowsTheOrderAndFillsBucketsOfOneType) {
+  constexpr std::size_t kLarge = kArenaBucketBytes / 4;
+  const std::vector<ArenaItem> items{
+      {3, DataType::float32}, {kLarge, DataType::float32}, {5, DataType::float64}, {0, DataType::float32}};
+  const ArenaPlan plan = plan_arena(items, std::vector<std::size_t>{1, 2, 0, 3}, ReduceOp::sum, 0.5, true);
+  ASSERT_EQ(plan.epochs.buckets.size(), 3U);
+  EXPECT_EQ(plan.bucket, (std::vector<std::size_t>{2, 0, 1, 2}));
+  EXPECT_EQ(plan.flag, (std::vector<std::size_t>{2, 0, 1, 3}));
+  EXPECT_EQ(plan.begin_bytes[1], 0U);
+  EXPECT_EQ(plan.begin_bytes[2], kArenaBucketBytes);
+  EXPECT_EQ(plan.begin_bytes[0], kArenaBucketBytes + 64);
+  EXPECT_EQ(plan.epochs.buckets[1].dtype, DataType::float64);
+  EXPECT_EQ(plan.epochs.buckets[2].flag_count, 2U);
+  EXPECT_EQ(plan.epochs.scale, 0.5);
+}
+
+// docs/performance.md: one copy of the gradients a rank, and nothing else.
+TEST(PlanArena, CostsOneCopyOfTheGradients) {
+  std::vector<ArenaItem> items;
+  std::vector<std::size_t> order;
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < 161; ++i) {
+    items.push_back({1000 + 4000 * i, DataType::float32});
+    order.push_back(160 - i);
+    bytes += 4 * items.back().count;
+  }
+  const ArenaPlan plan = plan_arena(items, order, ReduceOp::sum, 1.0, false);
+  EXPECT_LT(plan.epochs.payload_bytes, bytes + 161 * 64);
+  EXPECT_LT(EpochLayout(plan.epochs).total_bytes, bytes + bytes / 500);
 }
 
 }  // namespace

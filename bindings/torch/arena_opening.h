@@ -1,0 +1,52 @@
+// ArenaOpening: the ranks agree on a plan and share the memory for it. Nothing here waits for long: the exchange's close calls advance.
+//
+// Rank 0's order (the lowest member's) becomes everybody's. Collective: every rank starts one in the same round of the same exchange.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/torch/gradient_arena.h"
+#include "horovod_cpp/torch/context.h"
+#include "horovod_cpp/work.h"
+
+namespace hvd {
+
+class ArenaOpening {
+ public:
+  struct Parts {
+    std::shared_ptr<Context> context;
+    std::vector<at::Tensor> parameters;
+    std::vector<std::size_t> order;  // in which gradients came on this rank: every index once
+    ReduceOp op = ReduceOp::average;
+    double prescale = 1.0;
+    double postscale = 1.0;
+    bool wants_squares = false;
+    std::string suffix;  // of the names of operations
+  };
+  explicit ArenaOpening(Parts parts);
+
+  // True if it is over. Blocks until `deadline` at most.
+  bool advance(Deadline deadline);
+  // Then: the arena, or nullptr if there is none on any rank; status() says why.
+  std::unique_ptr<GradientArena> take();
+  const Status& status() const { return status_; }
+
+ private:
+  struct Opened {
+    std::shared_ptr<Epochs> epochs;
+  };
+  Work broadcast_order();
+  Work open_epochs();
+
+  const Parts parts_;
+  at::Tensor order_;
+  Work order_work_;
+  ArenaPlan plan_;
+  std::shared_ptr<Opened> opened_ = std::make_shared<Opened>();
+  Work epochs_work_;
+  Status status_;
+};
+
+}  // namespace hvd

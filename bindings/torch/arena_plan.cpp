@@ -1,0 +1,55 @@
+#include "bindings/torch/arena_plan.h"
+
+#include <algorithm>
+
+namespace hvd {
+namespace {
+
+constexpr std::size_t kLineBytes = 64;
+
+std::size_t bytes_of(const ArenaItem& item) {
+  return (item.count * size_in_bytes(item.dtype) + kLineBytes - 1) / kLineBytes * kLineBytes;
+}
+
+struct Growing {
+  DataType dtype;
+  std::size_t bytes;
+  std::vector<std::size_t> members;
+};
+
+}  // namespace
+
+ArenaPlan plan_arena(std::span<const ArenaItem> items, std::span<const std::size_t> order, ReduceOp op,
+                     double scale, bool wants_squares) {
+  std::vector<Growing> buckets;
+  for (const std::size_t index : order) {
+    const ArenaItem& item = items[index];
+    auto open = std::find_if(buckets.begin(), buckets.end(), [&](const Growing& bucket) {
+      return bucket.dtype == item.dtype && bucket.bytes < kArenaBucketBytes;
+    });
+    if (open == buckets.end()) open = buckets.insert(open, {item.dtype, 0, {}});
+    open->members.push_back(index);
+    open->bytes += bytes_of(item);
+  }
+  ArenaPlan plan;
+  plan.begin_bytes.resize(items.size());
+  plan.bucket.resize(items.size());
+  plan.flag.resize(items.size());
+  EpochPlan& epochs = plan.epochs;
+  epochs.op = op;
+  epochs.scale = scale;
+  epochs.wants_squares = wants_squares;
+  for (const Growing& bucket : buckets) {
+    epochs.buckets.push_back({epochs.payload_bytes, bucket.bytes / size_in_bytes(bucket.dtype), bucket.dtype,
+                              epochs.flags, bucket.members.size()});
+    for (const std::size_t index : bucket.members) {
+      plan.begin_bytes[index] = epochs.payload_bytes;
+      plan.bucket[index] = epochs.buckets.size() - 1;
+      plan.flag[index] = epochs.flags++;
+      epochs.payload_bytes += bytes_of(items[index]);
+    }
+  }
+  return plan;
+}
+
+}  // namespace hvd

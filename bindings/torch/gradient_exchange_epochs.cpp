@@ -1,0 +1,322 @@
+// The steady state of GradientExchange: rounds as epochs over a GradientArena (docs/protocol.md, "Epochs").
+#include <ATen/ops/add.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bindings/torch/gradient_exchange.h"
+#include "bindings/torch/sparse_rows.h"
+#include "bindings/torch/tensor_facts.h"
+#include "horovod_cpp/base/log.h"
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/torch/errors.h"
+
+namespace hvd {
+namespace {
+
+bool is_dense(const at::Tensor& tensor) { return tensor.defined() && tensor.layout() == c10::kStrided; }
+
+// A form that a slot of this parameter can hold.
+bool fits_slot(const at::Tensor& gradient, const at::Tensor& parameter) {
+  return is_dense(gradient) && gradient.scalar_type() == parameter.scalar_type() &&
+         gradient.device() == parameter.device() && gradient.sizes() == parameter.sizes();
+}
+
+}  // namespace
+
+// --- which rounds ---
+
+bool GradientExchange::can_have_plan() const {
+  const Session& session = context_->session();
+  if (options_.hook || context_->size() == 1 || !session.config().static_plan ||
+      session.crosses_wire(DeviceType::cpu)) {
+    return false;
+  }
+  return !gradients_.empty() &&
+         std::all_of(gradients_.begin(), gradients_.end(), [](const Gradient& gradient) {
+           return gradient.parameter.is_cpu() && data_type_of(gradient.parameter.scalar_type()).is_ok();
+         });
+}
+
+bool GradientExchange::has_plan() const { return arena_ != nullptr && arena_->epochs().has_plan(); }
+
+bool GradientExchange::fits_plan(const Gradient& gradient, const at::Tensor& piece) const {
+  if (!fits_slot(piece, gradient.parameter)) return false;
+  return gradient.is_reduced || !gradient.kept.defined() || fits_slot(gradient.kept, gradient.parameter);
+}
+
+// --- opening ---
+
+// Every rank comes to the same answer: it depends on what all ranks have told each other, and on how often they have.
+bool GradientExchange::wants_to_open() {
+  regular_rounds_ = facts_.ranks_that_can_plan() == context_->size() ? regular_rounds_ + 1 : 0;
+  if (regular_rounds_ < regular_rounds_to_open_) return false;
+  regular_rounds_ = 0;
+  return true;
+}
+
+void GradientExchange::start_opening() {
+  std::vector<bool> has_come(gradients_.size());
+  for (const std::size_t index : order_of_arrival_) has_come[index] = true;
+  std::vector<std::size_t> order = order_of_arrival_;
+  for (std::size_t i = gradients_.size(); i-- > 0;) {
+    if (!has_come[i]) order.push_back(i);
+  }
+  std::vector<at::Tensor> parameters;
+  for (const Gradient& gradient : gradients_) parameters.push_back(gradient.parameter);
+  opening_ = std::make_unique<ArenaOpening>(ArenaOpening::Parts{
+      context_, std::move(parameters), std::move(order), options_.reduction.op, options_.reduction.prescale,
+      options_.reduction.postscale, options_.wants_norm, name_of_operation("")});
+  phase_ = Phase::opening;
+}
+
+bool GradientExchange::advance_opening(Lock& lock, Deadline deadline) {
+  lock.unlock();
+  const bool is_over = opening_->advance(deadline);
+  lock.lock();
+  if (!is_over) return false;
+  arena_ = opening_->take();
+  // For good: what is missing does not come back. If the world has failed, the next call tells.
+  if (!arena_) {
+    may_plan_ = false;
+    Log(context_->session().config().log_level, context_->rank())
+        .info(text("gradients are negotiated in every step: ", opening_->status().message()));
+  }
+  opening_.reset();
+  finish_round();
+  return true;
+}
+
+// --- an epoch ---
+
+void GradientExchange::write_slot(std::size_t index, const at::Tensor& piece) {
+  Gradient& gradient = gradients_[index];
+  // What is reduced already, or is somebody else's slot, is kept apart.
+  const bool stays_apart = gradient.is_reduced || !arena_->is_slot(index, gradient.kept);
+  if (stays_apart && arena_->contains(gradient.kept)) gradient.kept = contiguous_copy(gradient.kept);
+  arena_->prepare_write(index, {&gradient.kept, &piece});
+  at::Tensor slot = arena_->slot(index);
+  if (gradient.is_reduced || !gradient.kept.defined()) {
+    if (!arena_->is_slot(index, piece)) slot.copy_(piece.detach());
+    return;
+  }
+  const at::Tensor kept = std::exchange(gradient.kept, {});
+  if (arena_->is_slot(index, kept)) {
+    slot.add_(piece.detach());
+  } else {
+    at::add_out(slot, kept.detach(), piece.detach());
+  }
+}
+
+void GradientExchange::produce_in_arena(Gradient& gradient, const at::Tensor& piece) {
+  const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
+  write_slot(index, piece);
+  // With create_graph it is p.grad that gets the average, and keeps its history.
+  if (piece.requires_grad()) gradient.value = piece;
+  arena_->arrive(index);
+}
+
+// Participation is total: what this rank did not produce it contributes as it is, or as zeros.
+void GradientExchange::fill_rest_of_arena() {
+  for (std::size_t i = 0; i < gradients_.size(); ++i) {
+    Gradient& gradient = gradients_[i];
+    if (gradient.is_produced) continue;
+    // It must be there afterwards, untouched, if no rank has produced it.
+    if (arena_->contains(gradient.kept)) gradient.kept = contiguous_copy(gradient.kept);
+    arena_->prepare_write(i, {});
+    at::Tensor slot = arena_->slot(i);
+    if (gradient.kept.defined() && !gradient.is_reduced && fits_slot(gradient.kept, gradient.parameter)) {
+      slot.copy_(gradient.kept.detach());
+    } else {
+      slot.zero_();
+    }
+  }
+}
+
+CloseWord GradientExchange::close_word() const {
+  CloseWord word;
+  word.is_void = own_backward_failed_;
+  word.leaves = needs_negotiation_;
+  word.has_more = std::any_of(gradients_.begin(), gradients_.end(),
+                              [](const Gradient& gradient) { return gradient.spill.defined(); });
+  word.count = static_cast<std::uint8_t>(std::min<std::int64_t>(rounds_ - rounds_at_step_, 255));
+  return word;
+}
+
+void GradientExchange::close_epoch() {
+  is_planned_round_ = has_plan();
+  submit_or_end_session([&] {
+    if (is_planned_round_ && !own_backward_failed_) {
+      produce_leftovers();
+      fill_rest_of_arena();
+    }
+  });
+  arena_->epochs().close(close_word());
+  epoch_is_closed_ = true;
+  phase_ = Phase::epoch_closed;
+  closed_at_ = std::chrono::steady_clock::now();
+  stall_is_told_ = false;
+}
+
+bool GradientExchange::wait_for_outcome(Lock& lock, Deadline deadline) {
+  const std::shared_ptr<GradientArena> arena = arena_;
+  lock.unlock();
+  const auto outcome =
+      arena->epochs().wait(deadline.earlier(Deadline::after(std::chrono::milliseconds(500))));
+  lock.lock();
+  if (!outcome) {
+    watch_for_stall();
+    return false;
+  }
+  epoch_outcome_ = *outcome;
+  return true;
+}
+
+void GradientExchange::watch_for_stall() {
+  const Config& config = context_->session().config();
+  const auto waited =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - closed_at_);
+  const bool warns = config.stall_warning.count() > 0 && waited >= config.stall_warning && !stall_is_told_;
+  const bool ends = config.stall_shutdown.count() > 0 && waited >= config.stall_shutdown;
+  if (!warns && !ends) return;
+  const auto awaited = arena_->epochs().awaited();
+  if (awaited.empty()) return;
+  std::string words;
+  for (const Epochs::Awaited& one : awaited) {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < gradients_.size(); ++i) {
+      const auto& buckets = one.unpublished;
+      const std::size_t bucket = arena_->plan().bucket[i];
+      if (std::find(buckets.begin(), buckets.end(), bucket) != buckets.end())
+        names.push_back(gradients_[i].name);
+    }
+    words += text(words.empty() ? "" : "; ", "rank ", one.rank);
+    if (!names.empty()) {
+      words += text(", which still has to produce ", names.size(), " of ", gradients_.size(), " gradients ('",
+                    names.front(), names.size() > 1 ? "', …)" : "')");
+    }
+  }
+  const std::string story = text("rank ", context_->rank(), " has waited ", waited.count(),
+                                 " s at the end of a backward", name_of_operation(""), " for ", words);
+  if (warns) {
+    stall_is_told_ = true;
+    Log(config.log_level, context_->rank())
+        .warning(story + ". Either that rank is slow, or it takes another path through the program.");
+  }
+  if (ends) {
+    context_->session().abort(
+        Status::aborted(story + "; ended because HVD_STALL_SHUTDOWN_TIME_SECONDS asks for it"));
+  }
+}
+
+GradientExchange::Outcome GradientExchange::outcome_of_epoch() const {
+  Outcome outcome;
+  if (epoch_outcome_.state == EpochState::failed) {
+    outcome.status = arena_->epochs().failure();
+    // Another rank may have read of it first.
+    if (outcome.status.code() == StatusCode::aborted) context_->session().abort(outcome.status);
+    if (epoch_outcome_.counts_differ) {
+      outcome.status = Status::mismatch(text(outcome.status.message(),
+                                             ". Steps are mixed up: take the same number of backwards a step "
+                                             "on every rank. This step is dropped "
+                                             "on all of them."));
+    }
+  } else if (epoch_outcome_.state == EpochState::dropped) {
+    outcome.failed_backwards = arena_->epochs().void_ranks();
+  }
+  outcome.another_round_follows = epoch_outcome_.leaves || epoch_outcome_.has_more;
+  return outcome;
+}
+
+void GradientExchange::take_over_slot(Gradient& gradient) {
+  const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
+  if (!arena_->is_used_somewhere(index)) return;
+  // What this rank had without producing it is in the result.
+  if (!gradient.is_produced && !gradient.is_reduced) gradient.kept.reset();
+  at::Tensor result = arena_->slot(index);
+  if (gradient.value.defined()) {
+    gradient.value.detach().copy_(result);
+    result = gradient.value;
+  }
+  if (gradient.kept.defined()) {
+    has_added_ = true;
+    result = add_gradient(result, gradient.kept);
+  }
+  gradient.kept = result;
+  gradient.is_reduced = true;
+}
+
+// The norm that came with the reduction is that of p.grad if nothing was added before or after.
+void GradientExchange::remember_norm(bool is_whole_step) {
+  norm_ = {};
+  if (!options_.wants_norm || !is_planned_round_ || !is_whole_step || has_added_) return;
+  for (std::size_t i = 0; i < gradients_.size(); ++i) {
+    const bool is_used = arena_->is_used_somewhere(i);
+    if (is_used ? !arena_->is_slot(i, gradients_[i].kept) : gradients_[i].kept.defined()) return;
+    norm_.versions.push_back(is_used ? gradients_[i].kept._version() : 0);
+  }
+  norm_.squares = arena_->epochs().sum_of_squares();
+}
+
+std::optional<double> GradientExchange::norm_of_step() const {
+  const std::lock_guard lock(mutex_);
+  if (!norm_.squares) return std::nullopt;
+  for (std::size_t i = 0; i < gradients_.size(); ++i) {
+    const at::Tensor& grad = gradients_[i].parameter.grad();
+    const bool is_unchanged = grad.defined()
+                                  ? arena_->is_slot(i, grad) && grad._version() == norm_.versions[i]
+                                  : norm_.versions[i] == 0;
+    if (!is_unchanged) return std::nullopt;
+  }
+  return std::sqrt(*norm_.squares);
+}
+
+// --- the end of the steady state ---
+
+// After the outcome. Negotiated rounds go on with close words, unless the words have ended too.
+void GradientExchange::follow_epoch_outcome() {
+  const bool is_over = epoch_outcome_.state == EpochState::failed || epoch_outcome_.is_gone;
+  if (epoch_outcome_.leaves && is_planned_round_) {
+    regular_rounds_to_open_ = std::min(2 * regular_rounds_to_open_, kMostRoundsToOpen);
+  }
+  if (is_over) {
+    drop_arena();
+  } else {
+    arena_->begin_epoch();
+  }
+}
+
+// A rank that was given up may still write into the arena: nobody may see it there.
+void GradientExchange::drop_arena() {
+  if (!arena_) return;
+  arena_->let_go();
+  for (std::size_t i = 0; i < gradients_.size(); ++i) {
+    Gradient& gradient = gradients_[i];
+    if (arena_->contains(gradient.kept)) gradient.kept = contiguous_copy(gradient.kept);
+  }
+  arena_.reset();
+  norm_ = {};
+}
+
+void GradientExchange::end_join() {
+  const std::lock_guard lock(mutex_);
+  rounds_at_step_ = rounds_;
+}
+
+void GradientExchange::withdraw() {
+  Lock lock(mutex_);
+  settle_locked(lock);
+  if (!open_backwards_.empty()) {
+    throw std::logic_error(
+        text("rank ", context_->rank(), ": hvd::join() while a backward runs: call it after"));
+  }
+  if (!arena_) return;
+  const std::shared_ptr<GradientArena> arena = arena_;
+  drop_arena();
+  std::fill_n(arena->epochs().payload(), arena->plan().epochs.payload_bytes, std::byte{0});
+  CloseWord word;
+  word.is_gone = true;
+  arena->epochs().close(word);
+}
+
+}  // namespace hvd
