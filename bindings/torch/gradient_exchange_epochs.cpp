@@ -14,8 +14,6 @@
 namespace hvd {
 namespace {
 
-bool is_dense(const at::Tensor& tensor) { return tensor.defined() && tensor.layout() == c10::kStrided; }
-
 // A form that a slot of this parameter can hold.
 bool fits_slot(const at::Tensor& gradient, const at::Tensor& parameter) {
   return is_dense(gradient) && gradient.scalar_type() == parameter.scalar_type() &&

@@ -12,8 +12,6 @@
 namespace hvd {
 namespace {
 
-bool is_dense(const at::Tensor& tensor) { return tensor.defined() && tensor.layout() == c10::kStrided; }
-
 // Whether others than the one tensor that we hold see this memory.
 bool has_other_users(const at::Tensor& tensor) {
   return is_dense(tensor) && tensor.storage().use_count() > 1;

@@ -51,6 +51,8 @@ Result<DeviceId> device_id_of(c10::Device device) {
 
 Shape shape_of(const at::Tensor& tensor) { return {tensor.sizes().begin(), tensor.sizes().end()}; }
 
+bool is_dense(const at::Tensor& tensor) { return tensor.defined() && tensor.layout() == c10::kStrided; }
+
 Status check_tensor(const at::Tensor& tensor) {
   if (!tensor.defined()) return Status::invalid_argument("the tensor is undefined");
   if (tensor.layout() != c10::kStrided) {

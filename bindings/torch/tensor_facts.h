@@ -15,6 +15,9 @@ Result<DataType> data_type_of(c10::ScalarType scalar_type);
 Result<DeviceId> device_id_of(c10::Device device);
 Shape shape_of(const at::Tensor& tensor);
 
+// Defined, and not sparse.
+bool is_dense(const at::Tensor& tensor);
+
 // ok if collectives can move this tensor's elements: defined, dense, of a known type, on a known device.
 Status check_tensor(const at::Tensor& tensor);
 

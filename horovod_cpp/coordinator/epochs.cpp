@@ -95,11 +95,11 @@ void Epochs::ring_all() const {
 
 void Epochs::publish(std::size_t bucket) {
   is_published_[bucket] = true;
-  ready_word(memory_->member(), bucket).store(plan_epoch_);
+  ready_word(memory_->member(), bucket).store(epoch_);
   ring_all();
 }
 
-// The plan epoch up to which all ranks have published it.
+// The epoch up to which all ranks have published it.
 std::uint64_t Epochs::published_everywhere(std::size_t bucket) const {
   std::uint64_t lowest = ready_word(0, bucket).load();
   for (int member = 1; member < size(); ++member)
@@ -158,7 +158,7 @@ bool Epochs::reduce_claimable() {
 }
 
 void Epochs::help() {
-  const std::uint64_t epoch = plan_epoch_.load(std::memory_order_relaxed);
+  const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
   int passed = 0;
   for (std::size_t bucket = 0; bucket < plan_.buckets.size() && passed < kLookAhead; ++bucket) {
     if (claim_word(bucket).load(std::memory_order_relaxed) >= epoch * layout_.chunks_of(bucket)) continue;
@@ -187,7 +187,7 @@ bool Epochs::all_closed() const {
 
 bool Epochs::all_done() const {
   if (!has_plan_) return true;
-  const std::uint64_t epoch = plan_epoch_.load(std::memory_order_relaxed);
+  const std::uint64_t epoch = epoch_;
   for (std::size_t bucket = 0; bucket < plan_.buckets.size(); ++bucket) {
     if (done_word(bucket).load() < epoch * layout_.chunks_of(bucket)) return false;
   }
@@ -266,7 +266,6 @@ EpochOutcome Epochs::obey(const EpochOutcome& outcome) {
   if (has_plan_) {
     const double* const first = squares();
     sum_of_squares_ = std::accumulate(first, first + layout_.first_chunk.back(), 0.0);
-    plan_epoch_.fetch_add(1, std::memory_order_relaxed);
     is_published_.assign(is_published_.size(), false);
   }
   has_plan_ = has_plan_ && !outcome.leaves;
@@ -325,10 +324,10 @@ Status Epochs::why_failed(const EpochOutcome& outcome) const {
 
 std::vector<Epochs::Awaited> Epochs::awaited() const {
   std::vector<Awaited> all;
-  const std::uint64_t epoch = plan_epoch_.load(std::memory_order_relaxed);
+  const std::uint64_t epoch = epoch_;
   for (int member = 0; member < size(); ++member) {
     // One that is further must have closed.
-    if (epoch_of(close_word(member, epoch_).load()) >= epoch_) continue;
+    if (epoch_of(close_word(member, epoch).load()) >= epoch) continue;
     Awaited one{ranks_[static_cast<std::size_t>(member)], {}};
     for (std::size_t bucket = 0; has_plan_ && bucket < plan_.buckets.size(); ++bucket) {
       if (ready_word(member, bucket).load() < epoch) one.unpublished.push_back(bucket);

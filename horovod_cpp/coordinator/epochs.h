@@ -114,8 +114,7 @@ class Epochs {
   AbortLatch latch_;
   std::mutex why_mutex_;  // of this rank's page
 
-  std::uint64_t epoch_ = 1;
-  std::atomic<std::uint64_t> plan_epoch_{1};
+  std::atomic<std::uint64_t> epoch_{1};
   std::atomic<bool> has_plan_{true};
   std::atomic<int> reducing_{0};  // threads
   std::vector<bool> is_published_;

@@ -38,6 +38,8 @@ using ContenderFactory = Result<std::unique_ptr<Contender>> (*)(const Workload& 
 Result<std::unique_ptr<Contender>> make_mpi_allreduce(const Workload& workload, Place place);
 // hvd::Session: every tensor averaged on its own; all submitted, then all waited for.
 Result<std::unique_ptr<Contender>> make_session(const Workload& workload, Place place);
+// The same gradients in memory that ranks share, as in the steady state of a DistributedOptimizer.
+Result<std::unique_ptr<Contender>> make_session_epochs(const Workload& workload, Place place);
 // No communication: each rank adds its share of two private arrays, a = b = a + b, which moves as many bytes
 // as an all-reduce in place between two ranks must at least (two reads and two writes an element).
 Result<std::unique_ptr<Contender>> make_memory_floor(const Workload& workload, Place place);

@@ -20,6 +20,8 @@ enum class Layout {
 class Gradients {
  public:
   Gradients(const Workload& workload, Layout layout);
+  // In memory of somebody else.
+  explicit Gradients(std::vector<std::span<float>> tensors) : tensors_(std::move(tensors)) {}
 
   std::span<const std::span<float>> tensors() const { return tensors_; }
   // Everything, when contiguous.

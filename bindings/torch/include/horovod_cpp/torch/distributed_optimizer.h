@@ -12,6 +12,10 @@
 // How: a hook on each parameter submits the average of p.grad as soon as the gradient is complete; the end of backward waits for what
 // is still on its way. So clipping and logging between backward() and step() see averages.
 //
+// On ranks of one host, once a step was regular (all gradients dense, of the parameter's type): gradients lie in memory that the ranks
+// share and are reduced there by a plan, without negotiation (docs/protocol.md, "Epochs"). p.grad is then the same tensor in every step;
+// who has kept it from an earlier step keeps its values (but not through a view). HVD_STATIC_PLAN=0 switches it off; the bits are the same.
+//
 // Rules
 // - All ranks construct their DistributedOptimizers in the same order, over parameters of the same names, shapes and types (checked
 //   on construction, collectively), and take the same number of backwards a step. A rank that took one fewer is found at the next
