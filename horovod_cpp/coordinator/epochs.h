@@ -37,6 +37,7 @@ class Epochs {
  public:
   // `memory` is new, of EpochLayout(plan).total_bytes on every rank. ranks[m]: what member m is called in messages.
   Epochs(std::unique_ptr<RegisteredMemory> memory, EpochPlan plan, std::vector<int> ranks, SpinLimits spin);
+  ~Epochs() = default;
   Epochs(const Epochs&) = delete;
   Epochs& operator=(const Epochs&) = delete;
 
