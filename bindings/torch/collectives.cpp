@@ -94,7 +94,7 @@ at::Tensor reducescatter(const at::Tensor& tensor, const ReducescatterOptions& o
 
 std::vector<at::Tensor> wait_all(const Handles& handles) {
   std::vector<at::Tensor> results;
-  for (Handle handle : handles) results.push_back(handle.wait());
+  for (const Handle& handle : handles) results.push_back(handle.wait());
   return results;
 }
 

@@ -260,7 +260,7 @@ bool Handle::wait_until(Deadline deadline) const {
   return done();
 }
 
-at::Tensor Handle::wait() {
+at::Tensor Handle::wait() const {
   State& state = *state_;
   if (!state.is_waited_for) {
     const at::NoGradGuard no_grad;

@@ -12,12 +12,25 @@
 #include "bindings/torch/model_agreement.h"
 #include "bindings/torch/tensor_facts.h"
 #include "horovod_cpp/base/text.h"
+#include "horovod_cpp/coordinator/process_sets.h"
+#include "horovod_cpp/session.h"
 #include "horovod_cpp/torch/errors.h"
 
 namespace hvd {
 namespace {
 
 using torch::optim::Optimizer;
+
+// Before anything is sent: a root that is no member would be found when the others wait for its archive.
+void check_root(const Context& context, int root) {
+  const auto members = context.session().process_set(context.process_set());
+  if (!members || position_in(*members, root) >= 0)
+    return;  // no such set: refused below, with the Session's words
+  std::string ranks;
+  for (const int member : *members) ranks += text(ranks.empty() ? "" : ", ", member);
+  throw std::invalid_argument(text("rank ", context.rank(), ", broadcast_optimizer_state: root rank ", root,
+                                   ": expected one of ranks ", ranks));
+}
 
 // What loading relies on: it finds a parameter's state by its place, and trusts the type of options and state.
 std::vector<std::string> lines_of(const Optimizer& optimizer) {
@@ -107,10 +120,7 @@ void all_or_none(const Context& context, const AllreduceOptions& options, const 
 void broadcast_optimizer_state(Optimizer& optimizer, int root, const BroadcastOptions& options) {
   const std::shared_ptr<Context> context =
       Context::among(options.process_set.id(), options.context ? options.context : hvd::context());
-  if (root < 0 || root >= context->size()) {
-    throw std::invalid_argument(text("rank ", context->rank(), ", broadcast_optimizer_state: root rank ",
-                                     root, ": expected 0 to ", context->size() - 1));
-  }
+  check_root(*context, root);
   if (context->size() == 1) return;
   const auto named = [&options](const char* what) { return text(options.name, "optimizer state: ", what); };
   const auto settled = [&](const char* what) {

@@ -11,7 +11,9 @@ namespace hvd {
 
 std::vector<int> ProcessSet::ranks() const {
   auto ranks = (context_ ? context_ : context())->session().process_set(id_);
-  if (!ranks) throw std::invalid_argument(text("process set ", id_, " was removed"));
+  if (!ranks)
+    throw std::invalid_argument(
+        text("there is no process set ", id_, ": it was removed, or is from before hvd::shutdown()"));
   return *std::move(ranks);
 }
 

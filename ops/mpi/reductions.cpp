@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "ops/host/float_conversion.h"
+#include "ops/host/reduce.h"
 
 namespace hvd::mpi {
 namespace {
@@ -70,6 +71,7 @@ void combine_all(const void* in, void* in_out, int count) {
   for (int i = 0; i < count; ++i) to[i] = combine(from[i], to[i]);
 }
 
+// MPI says what the parameters are. NOLINTBEGIN(readability-non-const-parameter)
 void min_operation(void* in, void* in_out, int* count, MPI_Datatype* type) {
   if (*type == MPI_FLOAT) combine_all<float, smaller<float>>(in, in_out, *count);
   if (*type == MPI_DOUBLE) combine_all<double, smaller<double>>(in, in_out, *count);
@@ -77,6 +79,31 @@ void min_operation(void* in, void* in_out, int* count, MPI_Datatype* type) {
 void max_operation(void* in, void* in_out, int* count, MPI_Datatype* type) {
   if (*type == MPI_FLOAT) combine_all<float, larger<float>>(in, in_out, *count);
   if (*type == MPI_DOUBLE) combine_all<double, larger<double>>(in, in_out, *count);
+}
+
+// The operation is called for datatype_of one of these only.
+DataType narrow_integer_of(MPI_Datatype type) {
+  for (const DataType dtype : {DataType::uint8, DataType::int8, DataType::uint16}) {
+    if (type == datatype_of(dtype)) return dtype;
+  }
+  return DataType::int16;
+}
+
+template <ReduceOp op>
+void wrapping_operation(void* in, void* in_out, int* count, MPI_Datatype* type) {
+  const std::byte* const inputs[] = {static_cast<const std::byte*>(in),
+                                     static_cast<const std::byte*>(in_out)};
+  reduce(fastest_reduce_kernels(), {.inputs = inputs,
+                                    .output = static_cast<std::byte*>(in_out),
+                                    .count = static_cast<std::size_t>(*count),
+                                    .dtype = narrow_integer_of(*type),
+                                    .op = op});
+}
+// NOLINTEND(readability-non-const-parameter)
+
+bool is_narrow_integer(DataType dtype) {
+  return dtype == DataType::uint8 || dtype == DataType::int8 || dtype == DataType::uint16 ||
+         dtype == DataType::int16;
 }
 
 template <class T>
@@ -115,20 +142,23 @@ void from_accumulators(DataType dtype, const std::byte* from, std::byte* to, std
 Operations::Operations() {
   MPI_Op_create(&min_operation, 1, &min_);
   MPI_Op_create(&max_operation, 1, &max_);
+  MPI_Op_create(&wrapping_operation<ReduceOp::sum>, 1, &sum_);
+  MPI_Op_create(&wrapping_operation<ReduceOp::product>, 1, &product_);
 }
 
 Operations::~Operations() {
-  if (min_ != MPI_OP_NULL) MPI_Op_free(&min_);
-  if (max_ != MPI_OP_NULL) MPI_Op_free(&max_);
+  for (MPI_Op* const operation : {&min_, &max_, &sum_, &product_}) {
+    if (*operation != MPI_OP_NULL) MPI_Op_free(operation);
+  }
 }
 
 MPI_Op Operations::of(DataType dtype, ReduceOp op) const {
   if (dtype == DataType::boolean) return op == ReduceOp::sum || op == ReduceOp::max ? MPI_LOR : MPI_LAND;
   switch (op) {
     case ReduceOp::sum:
-      return MPI_SUM;
+      return is_narrow_integer(dtype) ? sum_ : MPI_SUM;
     case ReduceOp::product:
-      return MPI_PROD;
+      return is_narrow_integer(dtype) ? product_ : MPI_PROD;
     case ReduceOp::min:
       return is_float(dtype) ? min_ : MPI_MIN;
     case ReduceOp::max:

@@ -1,9 +1,11 @@
 // What MPI reduces for us: which MPI type and operation stand for an element type and a ReduceOp.
 //
-// MPI has no 16-bit or 8-bit floats: they are widened to float32, reduced, scaled, and rounded once at the end. Sum, product and
-// everything on integers use MPI's own operations; boolean (0 is false, everything else true) is or for sum and max, and for product
-// and min, with results 0 and 1. min and max of floats use operations of ours: MPI leaves open what a NaN or the
-// two zeros give, and the ranks would differ. Here NaN wins and -0 < +0.
+// MPI has no 16-bit or 8-bit floats: they are widened to float32, reduced, scaled, and rounded once at the end. Boolean
+// (0 is false, everything else true) is or for sum and max, and for product and min, with results 0 and 1. MPI's own operations do the
+// rest, but where they are not what we promise:
+// - min and max of floats: MPI leaves open what a NaN or the two zeros give, and the ranks would differ. Here NaN wins and -0 < +0.
+// - sum and product of 8-bit and 16-bit integers: Open MPI saturates sums in its vector code and wraps elsewhere
+//   (github.com/open-mpi/ompi/issues/8045, will not be changed). Here they wrap.
 #pragma once
 
 #include <mpi.h>
@@ -41,6 +43,8 @@ class Operations {
  private:
   MPI_Op min_ = MPI_OP_NULL;
   MPI_Op max_ = MPI_OP_NULL;
+  MPI_Op sum_ = MPI_OP_NULL;
+  MPI_Op product_ = MPI_OP_NULL;
 };
 
 // values[i] *= scale, rounded to dtype; other types than float32 and float64 are left alone.

@@ -1,43 +1,22 @@
 // More elements than fit into 24 bits and, where asked for and possible, than fit into 31: counts and offsets are std::size_t
-// everywhere. With HVD_TEST_ROUNDS=full and 12 GiB of available memory the latter.
+// everywhere. With HVD_TEST_ROUNDS=full and 8 GiB of available memory the latter.
 #include <algorithm>
-#include <cstdlib>
-#include <fstream>
 #include <string>
 
 #include "tests/conformance/suite_checks.h"
+#include "tests/harness/huge.h"
 
 namespace hvd {
 namespace {
 
-std::size_t available_kib() {
-  std::ifstream in("/proc/meminfo");
-  for (std::string word; in >> word;) {
-    std::size_t kib = 0;
-    if (word == "MemAvailable:" && in >> kib) return kib;
-  }
-  return 0;
-}
-
-std::size_t huge_count() {
-  const char* const rounds = std::getenv("HVD_TEST_ROUNDS");
-  const bool is_full = rounds != nullptr && std::string(rounds) == "full";
-  const bool has_room = available_kib() > (std::size_t{12} << 20);
-  return (std::size_t{1} << (is_full && has_room ? 31 : 24)) + 101;
-}
-
-// Differs between ranks, and between offsets that are 2^16, 2^24 or 2^32 apart.
-std::uint8_t value_at(std::size_t i, int rank) {
-  return static_cast<std::uint8_t>(i * 7 + (i >> 8) + (i >> 16) * 3 + (i >> 24) * 5 +
-                                   static_cast<std::size_t>(rank) * 11);
-}
+constexpr std::size_t kRoom = std::size_t{8} << 30U;
 
 using Values = std::vector<std::uint8_t>;
 
 // Element k is element `begin` + k of what `rank` has.
 Values values_of(std::size_t begin, std::size_t count, int rank) {
   Values values(count);
-  for (std::size_t i = 0; i < count; ++i) values[i] = value_at(begin + i, rank);
+  for (std::size_t i = 0; i < count; ++i) values[i] = huge_value(begin + i, rank);
   return values;
 }
 
@@ -51,6 +30,16 @@ void expect_all(const Values& actual, const char* what, Expected&& expected) {
   }
 }
 
+// The same count on every rank, where memory may have become short for one of them.
+std::size_t agreed_count(Collectives& collectives) {
+  std::uint8_t has_room = has_room_for(kRoom) ? 1 : 0;
+  const TensorSlice slice{&has_room, &has_room, 1};
+  const Status status = finish(collectives.allreduce(
+      {.slices = {&slice, 1}, .dtype = DataType::uint8, .op = ReduceOp::min, .deadline = patience()}));
+  EXPECT_TRUE(status.is_ok()) << status.message();
+  return huge_count(has_room == 1);
+}
+
 // One operation at a time, so that only its own tensors are in memory.
 void check_huge(Collectives& collectives, int rank, std::size_t count) {
   const std::size_t counts[] = {count - 57, 57};
@@ -62,8 +51,16 @@ void check_huge(Collectives& collectives, int rank, std::size_t count) {
         collectives.allreduce({.slices = {&slice, 1}, .dtype = DataType::uint8, .deadline = patience()}));
     ASSERT_TRUE(status.is_ok()) << status.message();
     ASSERT_NO_FATAL_FAILURE(expect_all(values, "allreduce", [](std::size_t i) {
-      return static_cast<std::uint8_t>(value_at(i, 0) + value_at(i, 1));
+      return static_cast<std::uint8_t>(huge_value(i, 0) + huge_value(i, 1));
     }));
+  }
+  {
+    Values values = values_of(0, count, rank);
+    const TensorSlice slice{values.data(), values.data(), count};
+    const Status status = finish(collectives.broadcast(
+        {.slices = {&slice, 1}, .dtype = DataType::uint8, .root = 1, .deadline = patience()}));
+    ASSERT_TRUE(status.is_ok()) << status.message();
+    ASSERT_NO_FATAL_FAILURE(expect_all(values, "broadcast", [](std::size_t i) { return huge_value(i, 1); }));
   }
   {
     Values values(count);
@@ -75,7 +72,7 @@ void check_huge(Collectives& collectives, int rank, std::size_t count) {
                                                         .dtype = DataType::uint8,
                                                         .deadline = patience()}));
     ASSERT_TRUE(status.is_ok()) << status.message();
-    ASSERT_NO_FATAL_FAILURE(expect_all(values, "allgather", [](std::size_t i) { return value_at(i, 0); }));
+    ASSERT_NO_FATAL_FAILURE(expect_all(values, "allgather", [](std::size_t i) { return huge_value(i, 0); }));
   }
   {
     const Values values = values_of(0, count, rank);
@@ -88,7 +85,7 @@ void check_huge(Collectives& collectives, int rank, std::size_t count) {
                                                             .deadline = patience()}));
     ASSERT_TRUE(status.is_ok()) << status.message();
     ASSERT_NO_FATAL_FAILURE(expect_all(part, "reducescatter", [&](std::size_t i) {
-      return std::max(value_at(own_begin + i, 0), value_at(own_begin + i, 1));
+      return std::max(huge_value(own_begin + i, 0), huge_value(own_begin + i, 1));
     }));
   }
   {
@@ -105,8 +102,8 @@ void check_huge(Collectives& collectives, int rank, std::size_t count) {
                                                        .deadline = patience()}));
     ASSERT_TRUE(status.is_ok()) << status.message();
     ASSERT_NO_FATAL_FAILURE(expect_all(received, "alltoall", [&](std::size_t i) {
-      if (i >= receive_counts[0]) return value_at(i - receive_counts[0], 1);
-      return value_at(rank == 0 ? i : i + 57, 0);
+      if (i >= receive_counts[0]) return huge_value(i - receive_counts[0], 1);
+      return huge_value(rank == 0 ? i : i + 57, 0);
     }));
   }
 }
@@ -115,12 +112,12 @@ TEST_P(CollectivesSuite, HugeCounts) {
   const CollectivesWorld& world = GetParam();
   if (!world.takes_huge_counts || std::find(world.sizes.begin(), world.sizes.end(), 2) == world.sizes.end())
     GTEST_SKIP() << "one world a backend is enough, with two ranks";
-  const std::size_t count = huge_count();
   world.run(2, [&](Collectives& collectives, int rank) {
-    for (const OpKind kind : {OpKind::allgather, OpKind::alltoall, OpKind::reducescatter}) {
+    for (const OpKind kind :
+         {OpKind::broadcast, OpKind::allgather, OpKind::alltoall, OpKind::reducescatter}) {
       if (!collectives.supports(kind, DataType::uint8, ReduceOp::max)) return;
     }
-    check_huge(collectives, rank, count);
+    check_huge(collectives, rank, agreed_count(collectives));
   });
 }
 

@@ -43,7 +43,7 @@ struct CollectivesWorld {
 
   bool ranks_are_threads = true;
   // Adds in the order of ranks: the reference's bits for all values.
-  // Otherwise only for values where every order is exact.
+  // Otherwise only for values where every order is exact: all integers, and small floats.
   bool in_rank_order = true;
   // Whether a world may be broken: an implementation whose worlds are processes has its own cases for that.
   bool may_break = true;

@@ -288,6 +288,7 @@ CollectivesWorld mpi_collectives_world() {
   };
   world.ranks_are_threads = false;
   world.in_rank_order = false;
+  world.takes_huge_counts = true;
   world.may_break = false;  // mpi_failure_cases.cpp
   return world;
 }

@@ -8,6 +8,8 @@
 #include <set>
 #include <string>
 
+#include "tests/harness/huge.h"
+
 namespace hvd {
 namespace {
 
@@ -75,6 +77,20 @@ TEST(Seed, AFailureNamesItsSeed) {
         for_each_seed(1, 1, [](std::uint64_t) { ADD_FAILURE() << "on purpose"; });
       },
       "HVD_TEST_SEED=4711");
+}
+
+TEST(Huge, OnlyAFullRunHasRoomAndOnlyAsMuchAsThereIs) {
+  {
+    const ScopedVariable rounds("HVD_TEST_ROUNDS", nullptr);
+    EXPECT_FALSE(has_room_for(1));
+  }
+  {
+    const ScopedVariable rounds("HVD_TEST_ROUNDS", "1");
+    EXPECT_FALSE(has_room_for(1));
+  }
+  const ScopedVariable rounds("HVD_TEST_ROUNDS", "full");
+  EXPECT_TRUE(has_room_for(1));
+  EXPECT_FALSE(has_room_for(std::size_t{1} << 60U));
 }
 
 }  // namespace

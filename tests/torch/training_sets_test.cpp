@@ -1,4 +1,6 @@
 // Training among some of the ranks: process sets, and ranks whose data run out early.
+#include <algorithm>
+
 #include "tests/torch/same_training.h"
 
 namespace hvd {
@@ -28,6 +30,24 @@ TEST_P(Sets, ARankWithoutDataJoins) {
     EXPECT_EQ(last, 0);
     broadcast_parameters(model, last, {.context = side.context()});
   });
+}
+
+// Root ranks are those of the job, also where they are above the set's size.
+void check_roots_of_state(torch::optim::Optimizer& optimizer, const ProcessSet& set,
+                          const ContextPointer& context) {
+  const auto rate = [&]() -> double { return optimizer.param_groups()[0].options().get_lr(); };
+  for (int root = 0; root < 4; ++root) {
+    const auto ranks = set.ranks();
+    optimizer.param_groups()[0].options().set_lr(0.1 * (context->rank() + 1));
+    if (std::find(ranks.begin(), ranks.end(), root) != ranks.end()) {
+      broadcast_optimizer_state(optimizer, root, {.process_set = set, .context = context});
+      EXPECT_EQ(rate(), 0.1 * (root + 1));
+    } else {
+      EXPECT_THROW(broadcast_optimizer_state(optimizer, root, {.process_set = set, .context = context}),
+                   std::invalid_argument);
+    }
+    barrier({.context = context});  // one set after the other, as above
+  }
 }
 
 // Two pairs of ranks, each with a model and data of its own.
@@ -71,6 +91,7 @@ TEST(TrainingSets, EachSetTrainsAModelOfItsOwn) {
       if (pair == turn) broadcast_optimizer_state(*sgd, pair, {.process_set = mine, .context = context});
       barrier({.context = context});
     }
+    check_roots_of_state(*sgd, mine, context);
     if (pair == 1) {
       EXPECT_THROW(DistributedOptimizer(*sgd, network->named_parameters(),
                                         {.process_set = sets[0], .context = context}),

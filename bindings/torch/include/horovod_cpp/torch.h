@@ -5,7 +5,8 @@
 //   hvd::DistributedOptimizer optimizer(sgd, model->named_parameters());  // then optimizer.zero_grad(),
 //                                                                         // .step() as before
 //
-// and each rank trains on its own part of the data: see examples/digits.cpp.
+// and each rank trains on its own part of the data: see examples/digits.cpp in the source tree. Programs include <torch/torch.h>
+// themselves: from LibTorch this header has only what it needs.
 #pragma once
 
 #include "horovod_cpp/torch/collectives.h"

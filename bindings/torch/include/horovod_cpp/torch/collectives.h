@@ -73,7 +73,7 @@ class Handle {
   bool wait_until(Deadline deadline) const;
   // Sleeps until the operation is done and returns its result.
   // Throws what ended it; a further call returns the same result.
-  at::Tensor wait();
+  at::Tensor wait() const;
   // After wait(): how many rows of the result came from each member of the process set (allgather, alltoall).
   const std::vector<std::int64_t>& rows_from_ranks() const;
 
@@ -138,9 +138,16 @@ Handles grouped_reducescatter_async(const std::vector<at::Tensor>& tensors,
 // Returns when every member of the process set has called it.
 void barrier(const CollectiveOptions& options = {});
 
-// For a rank whose data has run out before the others': returns when all members of the process set have called it, and says who came
-// last. Until then this rank contributes zeros to their sums and averages (which go on dividing by the number of members), no rows to
-// their allgathers, and takes part in barriers and, but as root, in broadcasts. Min, Max, Product and alltoall are refused meanwhile. CPU tensors only.
+// For a rank whose data has run out before the others': returns when all members of the process set have called it, and says which rank
+// (of the job) came last. Until then this rank contributes zeros to their sums and averages (which go on dividing by the number of members), no rows to
+// their allgathers, and takes part in barriers and, but as root, in broadcasts. Min, Max, Product and alltoall are refused meanwhile: MismatchError on the ranks that
+// call them. CPU tensors only.
+// It works with DistributedOptimizer too, whose gradients are such sums. This rank misses the others' last steps then, so go on with
+// the model of the one that made them all:
+//
+//   const int last = hvd::join();
+//   hvd::broadcast_parameters(*model, last);
+//   hvd::broadcast_optimizer_state(optimizer.get(), last);
 int join(const CollectiveOptions& options = {});
 
 }  // namespace hvd

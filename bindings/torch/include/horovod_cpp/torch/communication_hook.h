@@ -67,8 +67,8 @@ class BucketCollective {
     double postscale = 1.0;  // … and the result by this
   };
 
-  int rank() const;
-  int size() const;
+  int rank() const;  // of the job, also in a process set, as the root of broadcast_ is …
+  int size() const;  // … but this is how many train together: the members of the optimizer's process set
   // How the optimizer wants gradients to be reduced: op, gradient_predivide_factor, average_aggregated_gradients.
   const Options& options() const { return options_; }
   // Whether an operation on this device's memory leaves the host (on a GPU: the device).

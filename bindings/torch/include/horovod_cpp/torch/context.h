@@ -69,7 +69,8 @@ class Context {
 // call does nothing. Throws what errors.h lists.
 void init();
 // Says goodbye to the other ranks and waits until all have, as long as they live, or HVD_SHUTDOWN_TIMEOUT seconds: then
-// WorldError. Without init() it does nothing. init() may follow.
+// WorldError. Without init() it does nothing. Operations that are still pending end with WorldError.
+// init() may follow. Process sets and DistributedOptimizers are of the time before: make new ones.
 void shutdown();
 bool is_initialized();
 

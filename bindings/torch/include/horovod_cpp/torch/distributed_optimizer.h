@@ -42,6 +42,8 @@
 //   backwards must not follow without a step() or zero_grad() between them (refused).
 // - Each parameter has one DistributedOptimizer. A post-accumulate-grad hook that was there before runs first, on the local
 //   gradient; one that is set later replaces ours and ends the averaging of its parameter.
+// - Only gradients are averaged. Buffers (batch norm's running statistics) stay each rank's own: before evaluating or saving,
+//   hvd::allreduce_ those that float, or take one rank's (broadcast_parameters).
 // - On one rank nothing is communicated.
 // - Accumulation (backward_passes_per_step, no_sync()): a backward that does not communicate adds to p.grad on its rank and calls no
 //   other rank. The next one that does reduces all that was added, also of parameters that it does not use itself. step() reduces what was
@@ -151,6 +153,7 @@ class DistributedOptimizer {
   // On a GPU this waits for it.
   double last_gradient_norm() const;
 
+  // The wrapped optimizer: for learning rates and their schedulers, torch::save(), broadcast_optimizer_state().
   torch::optim::Optimizer& get() { return *optimizer_; }
   torch::optim::Optimizer* operator->() { return optimizer_; }
 

@@ -34,7 +34,8 @@ class ProcessSet {
   int id_ = 0;
 };
 
-// Collective over all ranks of the job, members or not, with the same ranks. `context`: nullptr: the process's own, of hvd::init().
+// Collective over all ranks of the job, members or not, with the same ranks, in any order. The same ranks once more are a set of their own,
+// with names and numbers of its own. After hvd::shutdown() sets are gone. `context`: nullptr: the process's own, of hvd::init().
 ProcessSet add_process_set(const std::vector<int>& ranks, const std::shared_ptr<Context>& context = nullptr);
 // Collective over all ranks of the job. Wait for the set's operations first: those that are pending end with MismatchError.
 void remove_process_set(const ProcessSet& set, const std::shared_ptr<Context>& context = nullptr);
