@@ -174,9 +174,11 @@ class Interleaving {
 
   void compare_digests(int round) {
     const auto all = allgather(torch::tensor({training_->digest()}), {.context = context_});
+    std::string digests;
+    for (int rank = 0; rank < kRanks; ++rank) digests += text(' ', all[rank].item<std::int64_t>());
     if (!torch::equal(all, all[0].expand_as(all))) {
       throw std::runtime_error(
-          text("after round ", round, " ranks have different models or gradients: ", all));
+          text("after round ", round, " models or gradients differ between ranks:", digests));
     }
   }
 
