@@ -112,6 +112,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
     at::Tensor kept;          // p.grad as it was, while backward runs
     at::Tensor spill;         // pieces for the next round
     bool has_local = false;   // pieces of local backwards are in p.grad, or kept
+    bool was_defined =
+        false;  // p.grad, before the backwards of this round, local ones too: what a dropped step goes back to
     // Of this round:
     bool is_produced = false;
     at::Tensor value;        // what this rank contributes; undefined: nothing

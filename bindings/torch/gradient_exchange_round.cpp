@@ -1,6 +1,6 @@
 // A round of GradientExchange, from the first piece to the result.
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 
 #include "bindings/torch/device_order.h"
 #include "bindings/torch/gradient_exchange.h"
@@ -26,6 +26,7 @@ void GradientExchange::keep_gradients() {
   gradients_are_kept_ = true;
   for (Gradient& gradient : gradients_) {
     if (gradient.parameter.grad().defined()) std::swap(gradient.kept, gradient.parameter.mutable_grad());
+    if (!gradient.has_local) gradient.was_defined = gradient.kept.defined();
   }
 }
 
@@ -284,15 +285,18 @@ void GradientExchange::take_over_result(Gradient& gradient) {
   gradient.is_reduced = true;
 }
 
-// p.grad stays what it is, but holds zeros.
+// p.grad is zeros, or undefined as it was: it must not depend on what this rank alone has produced, or optimizers would go on differently.
 void GradientExchange::forget_values(Gradient& gradient) {
   gradient.spill.reset();
   gradient.is_reduced = false;
-  if (!gradient.kept.defined() && is_planned_round_ && gradient.is_produced) {
-    gradient.kept = at::empty_like(gradient.parameter, gradient.parameter.options().requires_grad(false));
-  }
+  if (!gradient.was_defined) return gradient.kept.reset();
+  // What was there has become part of the value, or was replaced by it.
   if (!gradient.kept.defined() && !gradient.is_shared) gradient.kept = gradient.value;
-  if (gradient.kept.defined()) gradient.kept.detach().zero_();
+  if (gradient.kept.defined()) {
+    gradient.kept.detach().zero_();
+  } else {
+    gradient.kept = at::zeros(gradient.parameter.sizes(), gradient.parameter.options().requires_grad(false));
+  }
 }
 
 void GradientExchange::take_over_results(bool is_good) {
@@ -304,6 +308,7 @@ void GradientExchange::take_over_results(bool is_good) {
     } else {
       take_over_result(gradient);
     }
+    gradient.was_defined = gradient.kept.defined();
   }
 }
 

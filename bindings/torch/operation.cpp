@@ -107,10 +107,10 @@ void Operation::use_division_for_integer_average() {
 void Operation::place_same_shape(const at::Tensor& tensor, bool is_in_place) {
   const bool is_plain = input_.is_same(tensor);
   if (is_in_place) {
-    state_->result = tensor;
-    if (!is_plain) state_->staging = input_;
+    state_->memory->result = tensor;
+    if (!is_plain) state_->memory->staging = input_;
   } else {
-    state_->result = is_plain ? at::empty(tensor.sizes(), tensor.options()) : input_;
+    state_->memory->result = is_plain ? at::empty(tensor.sizes(), tensor.options()) : input_;
   }
 }
 
@@ -149,7 +149,7 @@ void Operation::place_scattered(const at::Tensor& tensor) {
   const auto rows = reducescatter_rows(tensor.size(0), set->size());
   auto shape = tensor.sizes().vec();
   shape.front() = rows[static_cast<std::size_t>(position)];
-  state_->result = at::empty(shape, tensor.options().memory_format(at::MemoryFormat::Contiguous));
+  state_->memory->result = at::empty(shape, tensor.options().memory_format(at::MemoryFormat::Contiguous));
 }
 
 Submission Operation::submission(const TensorId& id) {
@@ -157,16 +157,18 @@ Submission Operation::submission(const TensorId& id) {
   out.id = id;
   out.input = input_.const_data_ptr();
   out.extents = extents_;
-  out.keep_alive = std::make_shared<std::pair<at::Tensor, std::shared_ptr<Handle::State>>>(input_, state_);
+  out.keep_alive =
+      std::make_shared<std::pair<at::Tensor, std::shared_ptr<OperationMemory>>>(input_, state_->memory);
   if (has_rows_of_its_own(declaration_.kind)) {
-    out.allocate = [state = state_, row = declaration_.shape,
+    out.allocate = [memory = state_->memory, row = declaration_.shape,
                     options = input_.options()](std::span<const std::int64_t> rows) -> void* {
       const std::int64_t sum = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
-      state->result = at::empty(with_first(sum, row), options);
-      return state->result.mutable_data_ptr();
+      memory->result = at::empty(with_first(sum, row), options);
+      return memory->result.mutable_data_ptr();
     };
   } else {
-    const at::Tensor& output = state_->staging.defined() ? state_->staging : state_->result;
+    const at::Tensor& output =
+        state_->memory->staging.defined() ? state_->memory->staging : state_->memory->result;
     if (output.defined()) out.output = output.mutable_data_ptr();
   }
   return out;
@@ -262,23 +264,24 @@ bool Handle::wait_until(Deadline deadline) const {
 
 at::Tensor Handle::wait() const {
   State& state = *state_;
+  OperationMemory& memory = *state.memory;
   if (!state.is_waited_for) {
     const at::NoGradGuard no_grad;
     state.outcome = state.work.wait();
     state.is_waited_for = true;
     state.return_number();
     if (state.outcome.is_ok()) {
-      let_current_stream_wait(state.work.completion(), state.result.device());
-      at::Tensor& output = state.staging.defined() ? state.staging : state.result;
+      let_current_stream_wait(state.work.completion(), memory.result.device());
+      at::Tensor& output = memory.staging.defined() ? memory.staging : memory.result;
       if (state.integer_divisor > 1) {
         divide_in_place(output.mutable_data_ptr(), static_cast<std::size_t>(output.numel()),
                         value_or_throw(data_type_of(output.scalar_type())), state.integer_divisor);
       }
-      if (state.staging.defined()) state.result.copy_(state.staging);
+      if (memory.staging.defined()) memory.result.copy_(memory.staging);
     }
   }
   throw_if_failed(state.outcome);
-  return state.result;
+  return memory.result;
 }
 
 const std::vector<std::int64_t>& Handle::rows_from_ranks() const { return state_->work.result(); }

@@ -16,11 +16,17 @@
 
 namespace hvd {
 
+// What an operation that goes on writes. The core refers to it and not to Handle::State: a Session that is kept alive by its own
+// operations would never end, or be ended by its own thread.
+struct OperationMemory {
+  at::Tensor result;
+  at::Tensor staging;  // what the core works on, where that is not `result` itself
+};
+
 struct Handle::State {
   std::shared_ptr<Context> context;
   Work work;
-  at::Tensor result;
-  at::Tensor staging;       // what the core works on, where that is not `result` itself
+  std::shared_ptr<OperationMemory> memory = std::make_shared<OperationMemory>();
   int integer_divisor = 0;  // 0: none
   OpKind kind = OpKind::allreduce;
   int process_set = 0;

@@ -35,18 +35,9 @@ std::uint64_t whole_number(const char* name, const std::string& value) {
   return number;
 }
 
-}  // namespace
-
-int test_rounds(int fast, int full) {
-  const auto rounds = environment("HVD_TEST_ROUNDS");
-  if (!rounds) return fast;
-  if (*rounds == "full") return full;
-  return static_cast<int>(whole_number("HVD_TEST_ROUNDS", *rounds));
-}
-
-void for_each_seed(int fast, int full, const std::function<void(std::uint64_t)>& body) {
+void run_with_seeds(int rounds, const std::function<void(std::uint64_t)>& body) {
   const auto named = environment("HVD_TEST_SEED");
-  const int rounds = named ? 1 : test_rounds(fast, full);
+  if (named) rounds = 1;
   std::random_device entropy;
   for (int round = 0; round < rounds; ++round) {
     const std::uint64_t seed =
@@ -60,5 +51,20 @@ void for_each_seed(int fast, int full, const std::function<void(std::uint64_t)>&
     }
   }
 }
+
+}  // namespace
+
+int test_rounds(int fast, int full) {
+  const auto rounds = environment("HVD_TEST_ROUNDS");
+  if (!rounds) return fast;
+  if (*rounds == "full") return full;
+  return static_cast<int>(whole_number("HVD_TEST_ROUNDS", *rounds));
+}
+
+void for_each_seed(int fast, int full, const std::function<void(std::uint64_t)>& body) {
+  run_with_seeds(test_rounds(fast, full), body);
+}
+
+void with_a_seed(const std::function<void(std::uint64_t)>& body) { run_with_seeds(1, body); }
 
 }  // namespace hvd

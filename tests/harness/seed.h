@@ -24,4 +24,7 @@ int test_rounds(int fast, int full);
 // run_ranks) names its seed. Ends after the first seed with a failure.
 void for_each_seed(int fast, int full, const std::function<void(std::uint64_t seed)>& body);
 
+// The same with one seed, whatever HVD_TEST_ROUNDS says, for a body that makes rounds of its own.
+void with_a_seed(const std::function<void(std::uint64_t seed)>& body);
+
 }  // namespace hvd

@@ -58,6 +58,20 @@ TEST(Seed, RoundsFollowTheEnvironment) {
   }
 }
 
+TEST(Seed, ABodyWithRoundsOfItsOwnHasOneSeed) {
+  const ScopedVariable no_seed("HVD_TEST_SEED", nullptr);
+  const ScopedVariable rounds("HVD_TEST_ROUNDS", "12");
+  int calls = 0;
+  with_a_seed([&](std::uint64_t) { ++calls; });
+  EXPECT_EQ(calls, 1);
+  EXPECT_NONFATAL_FAILURE(
+      {
+        const ScopedVariable seed("HVD_TEST_SEED", "4711");
+        with_a_seed([](std::uint64_t) { ADD_FAILURE() << "on purpose"; });
+      },
+      "HVD_TEST_SEED=4711");
+}
+
 TEST(Seed, SeedsAreNewEachTime) {
   const ScopedVariable no_seed("HVD_TEST_SEED", nullptr);
   auto seeds = seeds_used(50, 50);

@@ -184,6 +184,20 @@ TEST(ProcessSets, TwoPairsAndTheirLeaders) {
   });
 }
 
+TEST(Handles, DoNotKeepASessionAliveOnceTheyAreGone) {
+  InprocWorld world(2);
+  run_ranks(2, [&](RankScope& scope) {
+    auto context = std::make_shared<Context>(value_or_throw(Session::create(world.parts(scope.rank()))));
+    const std::weak_ptr<Context> watched = context;
+    // The other rank does not submit these.
+    const auto rank = std::to_string(scope.rank());
+    static_cast<void>(allreduce_async(torch::ones({2}), {.name = "sum of " + rank, .context = context}));
+    static_cast<void>(allgather_async(torch::ones({2}), {.name = "rows of " + rank, .context = context}));
+    context.reset();
+    EXPECT_TRUE(watched.expired());
+  });
+}
+
 TEST(Join, TheLastRankIsNamed) {
   on_ranks(3, [](const std::shared_ptr<Context>& context) {
     for (int batch = 0; batch < context->rank(); ++batch) {

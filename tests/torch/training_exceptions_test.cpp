@@ -61,6 +61,40 @@ TEST_P(Exceptions, DropOneStep) {
   });
 }
 
+// An optimizer with momentum moves a parameter whose gradient is zeros, and leaves one alone whose gradient is undefined.
+TEST(DroppedStep, LeavesGradientsDefinedOnAllRanksOrNone) {
+  on_ranks(2, [](const ContextPointer& context) {
+    Towers model;
+    torch::optim::SGD sgd(model.parameters(), torch::optim::SGDOptions(0.1).momentum(0.9));
+    DistributedOptimizer optimizer(sgd, model.named_parameters(), {.context = context});
+    const auto backward = [&](bool uses_right, bool breaks = false) {
+      const auto hidden = Fragile::apply(model.hidden(part(inputs_of(0), *context)), breaks);
+      auto outputs = model.left(hidden);
+      if (uses_right) outputs = outputs + model.right(hidden);
+      outputs.square().mean().backward();
+    };
+    backward(true);
+    optimizer.step();
+    optimizer.zero_grad();
+    EXPECT_THROW(backward(/*uses_right=*/context->rank() == 0, /*breaks=*/context->rank() == 1),
+                 std::runtime_error);
+    optimizer.step();
+    EXPECT_FALSE(model.right->weight.grad().defined()) << "it was not before the step";
+    optimizer.zero_grad(/*set_to_none=*/false);
+    backward(false);
+    optimizer.step();
+    for (const auto& parameter : model.parameters()) {
+      EXPECT_TRUE(torch::equal(allreduce(parameter, {.op = Max, .context = context}), parameter));
+    }
+    // What was defined stays so, also where no backward reaches it.
+    optimizer.zero_grad(/*set_to_none=*/false);
+    EXPECT_THROW(backward(false, /*breaks=*/context->rank() == 1), std::runtime_error);
+    optimizer.step();
+    EXPECT_TRUE(torch::equal(model.left->weight.grad(), torch::zeros_like(model.left->weight)));
+    EXPECT_TRUE(torch::equal(model.below->weight.grad(), torch::zeros_like(model.below->weight)));
+  });
+}
+
 TEST(Mismatch, OfARankWithOneBackwardFewerIsToldOnAll) {
   for (const int n : {2, 3}) {
     on_ranks(n, [n](const ContextPointer& context) {

@@ -32,8 +32,8 @@
 // - step() without a backward since the last step() takes part with zeros, so a rank without data may skip its backward. Never call it
 //   while a backward runs.
 // - If a backward throws, every rank drops the step: the other ranks' backward() throws StepDiscarded, and step() does nothing, once,
-//   on all ranks, unless zero_grad() comes before. Gradients are zeros then (or undefined; on the rank that threw: until the next call of
-//   this object). The others do not wait for the rank that threw to come back. Not covered: a throw before the first gradient of
+//   on all ranks, unless zero_grad() comes before. Gradients are zeros then, or undefined if they were before that backward (on the rank
+//   that threw: all undefined until the next call of this object). The others do not wait for the rank that threw to come back. Not covered: a throw before the first gradient of
 //   the model was complete is invisible (the other ranks wait for this one's next backward, and report it as stalled); nor is one after
 //   a backward inside another one has returned, until the outer one gets on.
 // - Sparse gradients (embeddings): p.grad is sparse if the gradient was sparse on every rank that produced one, with the rows of all ranks;
