@@ -52,7 +52,7 @@ Status Board::wait_long(Progress progress, int peer, std::uint64_t value, Deadli
   }
   for (int round = 0;; ++round) {
     // In this order: a peer that arrived and then aborted has arrived.
-    const Status failed = failure();
+    Status failed = failure();
     const std::uint64_t seen = counter.load(std::memory_order_acquire);
     if (seen >= value) return {};
     if (!failed.is_ok()) return failed;

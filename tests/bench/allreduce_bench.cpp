@@ -43,10 +43,10 @@ Board* share_board(Place place) {
   void* memory = nullptr;
   MPI_Win window = MPI_WIN_NULL;
   const MPI_Aint bytes = place.rank == 0 ? static_cast<MPI_Aint>(sizeof(Board)) : 0;
-  MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &memory, &window);
+  MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, MPI_COMM_WORLD, static_cast<void*>(&memory), &window);
   MPI_Aint size = 0;
   int unit = 0;
-  MPI_Win_shared_query(window, 0, &size, &unit, &memory);
+  MPI_Win_shared_query(window, 0, &size, &unit, static_cast<void*>(&memory));
   if (place.rank == 0) std::fill_n(static_cast<std::byte*>(memory), sizeof(Board), std::byte{0});
   MPI_Barrier(MPI_COMM_WORLD);
   return static_cast<Board*>(memory);
@@ -117,11 +117,7 @@ Status run(const Options& options, Place place) {
   return {};
 }
 
-}  // namespace
-}  // namespace hvd::bench
-
-int main(int argc, char** argv) {
-  using namespace hvd::bench;
+int run_with_arguments(int argc, char** argv) {
   CLI::App app(
       "All-reduce of a training step's gradients: raw MPI, horovod_cpp and the memory's floor, interleaved. "
       "Start with mpirun.");
@@ -148,7 +144,7 @@ int main(int argc, char** argv) {
   Place place;
   MPI_Comm_rank(MPI_COMM_WORLD, &place.rank);
   MPI_Comm_size(MPI_COMM_WORLD, &place.size);
-  const hvd::Status status = run(options, place);
+  const Status status = run(options, place);
   if (!status.is_ok()) {
     std::fprintf(stderr, "rank %d: %s\n", place.rank, status.message().c_str());
     MPI_Abort(MPI_COMM_WORLD, 1);
@@ -156,3 +152,8 @@ int main(int argc, char** argv) {
   MPI_Finalize();
   return 0;
 }
+
+}  // namespace
+}  // namespace hvd::bench
+
+int main(int argc, char** argv) { return hvd::bench::run_with_arguments(argc, argv); }
