@@ -233,8 +233,8 @@ void GradientExchange::settle_locked(Lock& lock) {
     try {
       while (!advance(lock, Deadline::never())) {
       }
-    } catch (
-        const StepDiscarded&) {  // NOLINT(bugprone-empty-catch): told already, by the backward that was to close it
+      // NOLINTNEXTLINE(bugprone-empty-catch): told already, by the backward that was to close it
+    } catch (const StepDiscarded&) {
     }
   }
 }

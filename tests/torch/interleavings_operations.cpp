@@ -44,7 +44,7 @@ at::ScalarType torch_type(DataType dtype) {
 // Whole numbers that every type holds exactly, and whose reductions it holds too.
 at::Tensor numbers_of(const AdHoc& what, int rank, std::int64_t rows) {
   const at::Tensor places = at::arange(rows * what.width, at::kLong).view({rows, what.width});
-  const at::Tensor values = (places * (5 + 2 * (what.salt % 3)) + what.salt / 3 + 3 * rank).remainder(8);
+  at::Tensor values = (places * (5 + 2 * (what.salt % 3)) + what.salt / 3 + 3 * rank).remainder(8);
   if (what.dtype == DataType::boolean) return values.remainder(2);
   if (what.op == ReduceOp::product) return values.remainder(2) + 1;
   if (what.op == ReduceOp::average) return values * static_cast<std::int64_t>(members_of(what).size());
