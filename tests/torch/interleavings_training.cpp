@@ -5,13 +5,10 @@
 #include "horovod_cpp/base/text.h"
 
 namespace hvd {
-namespace {
-
-constexpr double kTolerance = 1e-10;
-constexpr std::int64_t kRowsOfARank = 3;
-constexpr std::int64_t kWideSize = 2500;
-
+// Not in the anonymous namespace: Training::Pupil, which is not either, has two.
 struct Model : torch::nn::Module {
+  static constexpr std::int64_t kWideSize = 2500;
+
   explicit Model(int number) {
     below = register_module("below", torch::nn::Linear(6, 8));
     left = register_module("left", torch::nn::Linear(8, 3));
@@ -25,6 +22,11 @@ struct Model : torch::nn::Module {
   torch::nn::Linear right{nullptr};
   torch::Tensor wide;
 };
+
+namespace {
+
+constexpr double kTolerance = 1e-10;
+constexpr std::int64_t kRowsOfARank = 3;
 
 std::unique_ptr<torch::optim::Optimizer> optimizer_of(int number, const Model& model) {
   using torch::optim::Adam;
