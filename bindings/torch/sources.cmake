@@ -18,6 +18,7 @@ set(HVD_TORCH_SOURCES
     gradient_exchange.cpp
     gradient_exchange_epochs.cpp
     gradient_exchange_passes.cpp
+    gradient_exchange_results.cpp
     gradient_exchange_round.cpp
     gradient_exchange_step.cpp
     gradient_exchange_submit.cpp

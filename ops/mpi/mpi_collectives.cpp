@@ -60,6 +60,7 @@ class MpiCollectives final : public Collectives {
   DeviceType device_type() const override { return DeviceType::cpu; }
   bool supports(OpKind kind, DataType dtype, ReduceOp op) const override {
     if (kind == OpKind::allreduce || kind == OpKind::reducescatter) return can_reduce(dtype, op);
+    if (kind == OpKind::share_memory) return false;
     return true;
   }
 

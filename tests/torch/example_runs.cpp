@@ -58,6 +58,14 @@ Outcome ExampleRuns::run_well(const std::string& example, const std::string& lau
   return outcome;
 }
 
+double largest_difference(const std::vector<double>& losses, const std::vector<double>& expected) {
+  EXPECT_EQ(losses.size(), expected.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < std::min(losses.size(), expected.size()); ++i)
+    largest = std::max(largest, std::abs(losses[i] / expected[i] - 1));
+  return largest;
+}
+
 void expect_same_losses(const std::vector<double>& losses, const std::vector<double>& expected,
                         double tolerance) {
   ASSERT_EQ(losses.size(), expected.size());

@@ -43,6 +43,8 @@ class ExampleRuns : public testing::Test {
   std::filesystem::path folder_;
 };
 
+// The largest relative one of a step. As many of both.
+double largest_difference(const std::vector<double>& losses, const std::vector<double>& expected);
 // `tolerance` is relative.
 void expect_same_losses(const std::vector<double>& losses, const std::vector<double>& expected,
                         double tolerance);
