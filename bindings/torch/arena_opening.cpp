@@ -59,9 +59,9 @@ Work ArenaOpening::open_epochs() {
 
 bool ArenaOpening::advance(Deadline deadline) {
   Work& work = epochs_work_.is_valid() ? epochs_work_ : order_work_;
-  const Status outcome = work.wait(deadline);
+  static_cast<void>(work.wait(deadline));
   if (!work.done()) return false;
-  status_ = outcome;
+  status_ = work.wait();
   if (!status_.is_ok() || epochs_work_.is_valid()) return true;
   epochs_work_ = open_epochs();
   return false;

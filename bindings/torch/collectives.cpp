@@ -1,5 +1,7 @@
 #include "horovod_cpp/torch/collectives.h"
 
+#include <exception>
+
 #include "bindings/torch/exchanges.h"
 #include "bindings/torch/gradient_exchange.h"
 #include "bindings/torch/operation.h"
@@ -145,15 +147,23 @@ int join(const CollectiveOptions& options) {
   declaration.kind = OpKind::join;
   const std::shared_ptr<Context> context = options.context ? options.context : hvd::context();
   const int set = options.process_set.id() == 0 ? context->process_set() : options.process_set.id();
-  const auto for_each_exchange = [&](void (GradientExchange::*act)()) {
-    for (const auto& exchange : exchanges_of(&context->whole())) {
-      if (exchange->process_set() == set) (exchange.get()->*act)();
+  auto exchanges = exchanges_of(&context->whole());
+  std::erase_if(exchanges, [set](const auto& exchange) { return exchange->process_set() != set; });
+  for (const auto& exchange : exchanges) exchange->check_idle();
+  // They withdraw when all ranks know: one that goes on without this one would seem to join first.
+  std::exception_ptr failure;
+  const auto withdraw = [&] {
+    for (const auto& exchange : exchanges) {
+      try {
+        exchange->withdraw();
+      } catch (...) {
+        failure = std::current_exception();
+      }
     }
   };
-  // They withdraw when all ranks know: one that goes on without this one would seem to join first.
-  const auto last = Operation::run(std::move(declaration), options,
-                                   [&] { for_each_exchange(&GradientExchange::withdraw); });
-  for_each_exchange(&GradientExchange::end_join);
+  const auto last = Operation::run(std::move(declaration), options, withdraw);
+  for (const auto& exchange : exchanges) exchange->end_join();
+  if (failure) std::rethrow_exception(failure);
   return static_cast<int>(last);
 }
 

@@ -78,14 +78,16 @@ std::shared_ptr<Context> Context::among(int process_set, std::shared_ptr<Context
   return std::shared_ptr<Context>(new Context(std::move(whole), process_set, size));
 }
 
+bool Context::is_owner() const { return ::getpid() == owner_process_; }
+
 Context::~Context() {
   // The Session's threads do not exist in a forked child; joining them would never end.
-  if (::getpid() != owner_process_) static_cast<void>(session_.release());
+  if (!is_owner()) static_cast<void>(session_.release());
 }
 
 Session& Context::session() const {
   if (whole_) return whole_->session();
-  if (::getpid() != owner_process_) {
+  if (!is_owner()) {
     throw std::logic_error(
         text("rank ", rank_, ": process ", ::getpid(), " was forked from process ", owner_process_,
              ", which had called hvd::init(). A forked child cannot communicate: fork before init(), "

@@ -38,6 +38,15 @@ std::vector<NamedParameter> new_parameters_of(const torch::optim::Optimizer& opt
            "model->named_parameters() of the model whose parameters the optimizer has"));
 }
 
+// Each once.
+std::unordered_set<const c10::TensorImpl*> parameters_of(const torch::optim::Optimizer& optimizer) {
+  std::unordered_set<const c10::TensorImpl*> all;
+  for (const auto& group : optimizer.param_groups()) {
+    for (const at::Tensor& parameter : group.params()) all.insert(parameter.unsafeGetTensorImpl());
+  }
+  return all;
+}
+
 std::shared_ptr<GradientExchange> make_exchange(const torch::optim::Optimizer& optimizer,
                                                 const NamedTensors& named,
                                                 const DistributedOptimizerOptions& options) {
@@ -75,10 +84,7 @@ void DistributedOptimizer::check_parameters() const {
   std::size_t count = 0;
   for (const auto& group : optimizer_->param_groups()) count += group.params().size();
   if (count <= exchange_->parameter_count()) return;
-  std::unordered_set<const c10::TensorImpl*> different;
-  for (const auto& group : optimizer_->param_groups()) {
-    for (const at::Tensor& parameter : group.params()) different.insert(parameter.unsafeGetTensorImpl());
-  }
+  const auto different = parameters_of(*optimizer_);
   if (different.size() <= exchange_->parameter_count()) return;
   throw std::invalid_argument(
       text("DistributedOptimizer: the optimizer has ", different.size(),
@@ -119,7 +125,11 @@ void DistributedOptimizer::synchronize() { exchange_->settle(); }
 NoSyncGuard DistributedOptimizer::no_sync() { return NoSyncGuard(exchange_); }
 
 void DistributedOptimizer::clip() {
-  if (clip_norm_ > 0) last_norm_ = clip_by_global_norm(*optimizer_, clip_norm_, exchange_->norm_of_step());
+  if (clip_norm_ == 0) return;
+  // The exchange's parameters may be more than the optimizer's: a group was taken out.
+  const bool are_the_same = parameters_of(*optimizer_).size() == exchange_->parameter_count();
+  const auto known_norm = are_the_same ? exchange_->norm_of_step() : std::nullopt;
+  last_norm_ = clip_by_global_norm(*optimizer_, clip_norm_, known_norm);
 }
 
 double DistributedOptimizer::last_gradient_norm() const {

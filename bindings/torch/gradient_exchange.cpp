@@ -111,7 +111,7 @@ std::size_t GradientExchange::parameter_count() const {
 void GradientExchange::detach() {
   const std::lock_guard lock(mutex_);
   is_detached_ = true;
-  if (arena_) {
+  if (arena_ && context_->is_owner()) {
     arena_->epochs().leave(
         Status::shut_down(text("rank ", context_->rank(), " has destroyed its DistributedOptimizer")));
   }

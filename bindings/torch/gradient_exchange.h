@@ -81,12 +81,15 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   // Rounds that were ended, ever.
   std::int64_t rounds() const;
 
-  // This rank has no more data (hvd::join): the others' epochs are not to wait for it. Waits for nobody.
+  // hvd::join. First: throws std::logic_error if a backward runs.
+  void check_idle() const;
+  // Second: this rank has no more data, and the others' epochs are not to wait for it. Waits only for a round that a failed backward left.
   void withdraw();
-  // All ranks have: what comes next is the first backward of a step.
+  // Third, when all ranks have: what comes next is the first backward of a step.
   void end_join();
-  // The 2-norm of all p.grad as they are now, if it is known since they were reduced.
-  std::optional<double> norm_of_step() const;
+  // In the steady state: the 2-norm of all p.grad as they are now, the same bits on ranks that have the same. Without another pass over them if
+  // they are as they were reduced. (A change through p.grad().data() of single elements goes unnoticed; of all of them it does not.)
+  std::optional<double> norm_of_step();
   // Whose context it has.
   int process_set() const { return context_->process_set(); }
 
@@ -112,8 +115,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
     at::Tensor kept;          // p.grad as it was, while backward runs
     at::Tensor spill;         // pieces for the next round
     bool has_local = false;   // pieces of local backwards are in p.grad, or kept
-    bool was_defined =
-        false;  // p.grad, before the backwards of this round, local ones too: what a dropped step goes back to
+    // p.grad was, before the backwards of this round, local ones too: what a dropped step goes back to.
+    bool was_defined = false;
     // Of this round:
     bool is_produced = false;
     at::Tensor value;        // what this rank contributes; undefined: nothing
@@ -131,10 +134,15 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
     Status status;
     int failed_backwards = 0;
     bool another_round_follows = false;
+    bool step_has_begun = false;  // somewhere: it is not still one that was dropped
   };
   struct KnownNorm {
+    struct Seen {
+      std::int64_t version = -1;  // of p.grad; -1: undefined
+      std::string probes = {};    // some of its elements
+    };
     std::optional<double> squares;
-    std::vector<std::int64_t> versions;  // [gradient] of p.grad then; 0: undefined
+    std::vector<Seen> gradients;
   };
   // A gradient between the call before its accumulation and the call after it.
   struct Arrival {
@@ -238,6 +246,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   Outcome outcome_of_epoch() const;
   void take_over_slot(Gradient& gradient);
   void remember_norm(bool is_whole_step);
+  bool is_unchanged(std::size_t index, const at::Tensor& grad) const;
+  bool put_into_slot(std::size_t index, const at::Tensor& grad);
   void follow_epoch_outcome();
   void drop_arena();
   void begin_step();
@@ -276,6 +286,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   bool epoch_is_closed_ = false;    // its close word is written
   bool needs_negotiation_ = false;  // a piece that no plan can hold
   bool has_added_ = false;          // an average to one that was there
+  // Of this step:
+  bool has_outcome_ = false;  // a word says that all ranks take it
   std::vector<std::size_t> order_of_arrival_;
   RoundFacts facts_;
   TensorId facts_id_;

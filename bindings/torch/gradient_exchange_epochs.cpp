@@ -1,8 +1,8 @@
 // The steady state of GradientExchange: rounds as epochs over a GradientArena (docs/protocol.md, "Epochs").
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/add.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "bindings/torch/gradient_exchange.h"
 #include "bindings/torch/sparse_rows.h"
@@ -12,15 +12,6 @@
 #include "horovod_cpp/torch/errors.h"
 
 namespace hvd {
-namespace {
-
-// A form that a slot of this parameter can hold.
-bool fits_slot(const at::Tensor& gradient, const at::Tensor& parameter) {
-  return is_dense(gradient) && gradient.scalar_type() == parameter.scalar_type() &&
-         gradient.device() == parameter.device() && gradient.sizes() == parameter.sizes();
-}
-
-}  // namespace
 
 // --- which rounds ---
 
@@ -39,8 +30,10 @@ bool GradientExchange::can_have_plan() const {
 bool GradientExchange::has_plan() const { return arena_ != nullptr && arena_->epochs().has_plan(); }
 
 bool GradientExchange::fits_plan(const Gradient& gradient, const at::Tensor& piece) const {
-  if (!fits_slot(piece, gradient.parameter)) return false;
-  return gradient.is_reduced || !gradient.kept.defined() || fits_slot(gradient.kept, gradient.parameter);
+  const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
+  const at::Tensor& slot = has_plan() ? arena_->slot(index) : gradient.parameter;
+  if (!is_dense_like(piece, slot)) return false;
+  return gradient.is_reduced || !gradient.kept.defined() || is_dense_like(gradient.kept, slot);
 }
 
 // --- opening ---
@@ -122,8 +115,9 @@ void GradientExchange::fill_rest_of_arena() {
     // It must be there afterwards, untouched, if no rank has produced it.
     if (arena_->contains(gradient.kept)) gradient.kept = contiguous_copy(gradient.kept);
     arena_->prepare_write(i, {});
+    if (own_backward_failed_) continue;  // what is added up is dropped
     at::Tensor slot = arena_->slot(i);
-    if (gradient.kept.defined() && !gradient.is_reduced && fits_slot(gradient.kept, gradient.parameter)) {
+    if (!gradient.is_reduced && is_dense_like(gradient.kept, slot)) {
       slot.copy_(gradient.kept.detach());
     } else {
       slot.zero_();
@@ -135,6 +129,7 @@ CloseWord GradientExchange::close_word() const {
   CloseWord word;
   word.is_void = own_backward_failed_;
   word.leaves = needs_negotiation_;
+  word.has_begun = !step_is_dropped_;
   word.has_more = std::any_of(gradients_.begin(), gradients_.end(),
                               [](const Gradient& gradient) { return gradient.spill.defined(); });
   word.count = static_cast<std::uint8_t>(std::min<std::int64_t>(rounds_ - rounds_at_step_, 255));
@@ -144,10 +139,9 @@ CloseWord GradientExchange::close_word() const {
 void GradientExchange::close_epoch() {
   is_planned_round_ = has_plan();
   submit_or_end_session([&] {
-    if (is_planned_round_ && !own_backward_failed_) {
-      produce_leftovers();
-      fill_rest_of_arena();
-    }
+    if (!is_planned_round_) return;
+    if (!own_backward_failed_) produce_leftovers();
+    fill_rest_of_arena();
   });
   arena_->epochs().close(close_word());
   epoch_is_closed_ = true;
@@ -222,6 +216,7 @@ GradientExchange::Outcome GradientExchange::outcome_of_epoch() const {
   } else if (epoch_outcome_.state == EpochState::dropped) {
     outcome.failed_backwards = arena_->epochs().void_ranks();
   }
+  outcome.step_has_begun = epoch_outcome_.has_begun;
   outcome.another_round_follows = epoch_outcome_.leaves || epoch_outcome_.has_more;
   return outcome;
 }
@@ -230,7 +225,9 @@ void GradientExchange::take_over_slot(Gradient& gradient) {
   const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
   if (!arena_->is_used_somewhere(index)) return;
   // What this rank had without producing it is in the result.
-  if (!gradient.is_produced && !gradient.is_reduced) gradient.kept.reset();
+  if (!gradient.is_produced && !gradient.is_reduced && is_dense_like(gradient.kept, arena_->slot(index))) {
+    gradient.kept.reset();
+  }
   at::Tensor result = arena_->slot(index);
   if (gradient.value.defined()) {
     gradient.value.detach().copy_(result);
@@ -242,31 +239,6 @@ void GradientExchange::take_over_slot(Gradient& gradient) {
   }
   gradient.kept = result;
   gradient.is_reduced = true;
-}
-
-// The norm that came with the reduction is that of p.grad if nothing was added before or after.
-void GradientExchange::remember_norm(bool is_whole_step) {
-  norm_ = {};
-  if (!options_.wants_norm || !is_planned_round_ || !is_whole_step || has_added_) return;
-  for (std::size_t i = 0; i < gradients_.size(); ++i) {
-    const bool is_used = arena_->is_used_somewhere(i);
-    if (is_used ? !arena_->is_slot(i, gradients_[i].kept) : gradients_[i].kept.defined()) return;
-    norm_.versions.push_back(is_used ? gradients_[i].kept._version() : 0);
-  }
-  norm_.squares = arena_->epochs().sum_of_squares();
-}
-
-std::optional<double> GradientExchange::norm_of_step() const {
-  const std::lock_guard lock(mutex_);
-  if (!norm_.squares) return std::nullopt;
-  for (std::size_t i = 0; i < gradients_.size(); ++i) {
-    const at::Tensor& grad = gradients_[i].parameter.grad();
-    const bool is_unchanged = grad.defined()
-                                  ? arena_->is_slot(i, grad) && grad._version() == norm_.versions[i]
-                                  : norm_.versions[i] == 0;
-    if (!is_unchanged) return std::nullopt;
-  }
-  return std::sqrt(*norm_.squares);
 }
 
 // --- the end of the steady state ---
@@ -299,15 +271,21 @@ void GradientExchange::drop_arena() {
 void GradientExchange::end_join() {
   const std::lock_guard lock(mutex_);
   rounds_at_step_ = rounds_;
+  // Of the last rounds ranks have seen different ones.
+  regular_rounds_ = 0;
+  regular_rounds_to_open_ = 1;
+}
+
+void GradientExchange::check_idle() const {
+  const std::lock_guard lock(mutex_);
+  if (open_backwards_.empty() && closer_ == kNobody) return;
+  throw std::logic_error(
+      text("rank ", context_->rank(), ": hvd::join() while a backward runs: call it after"));
 }
 
 void GradientExchange::withdraw() {
   Lock lock(mutex_);
   settle_locked(lock);
-  if (!open_backwards_.empty()) {
-    throw std::logic_error(
-        text("rank ", context_->rank(), ": hvd::join() while a backward runs: call it after"));
-  }
   if (!arena_) return;
   const std::shared_ptr<GradientArena> arena = arena_;
   drop_arena();

@@ -21,6 +21,7 @@ GradientExchange::Outcome GradientExchange::outcome_of_round() const {
   }
   outcome.failed_backwards = facts_.failed_backwards();
   outcome.another_round_follows = facts_.another_round_follows();
+  outcome.step_has_begun = facts_.step_has_begun();
   if (epoch_outcome_.state == EpochState::failed) outcome.status = arena_->epochs().failure();
   if (!outcome.status.is_ok()) return outcome;
   if (own_backward_failed_) return outcome;
@@ -84,6 +85,7 @@ void GradientExchange::take_over_results(bool is_good) {
 bool GradientExchange::end_round() {
   const Outcome outcome = is_planned_round_ ? outcome_of_epoch() : outcome_of_round();
   const bool is_good = outcome.status.is_ok() && outcome.failed_backwards == 0;
+  has_outcome_ = is_good && epoch_outcome_.state == EpochState::complete;
   if (epoch_outcome_.state == EpochState::failed) drop_arena();
   take_over_results(is_good);
   if (is_good) remember_norm(rounds_ == rounds_at_step_ && !outcome.another_round_follows);
@@ -99,6 +101,9 @@ bool GradientExchange::end_round() {
   groups_.start_afresh();
   facts_work_ = {};
   phase_ = Phase::open;
+  // All ranks go by what some rank says, whatever they did after the drop: call step(), or not.
+  if (!is_good) step_is_dropped_ = true;
+  if (is_good && outcome.step_has_begun) step_is_dropped_ = false;
   const bool opens = is_good && !is_planned_round_ && !outcome.another_round_follows && wants_to_open();
   if (arena_) follow_epoch_outcome();
   epoch_outcome_ = {};
@@ -112,7 +117,6 @@ bool GradientExchange::end_round() {
   }
   order_of_arrival_.clear();
   if (is_good && outcome.another_round_follows) return false;
-  step_is_dropped_ = step_is_dropped_ || !is_good;
   const bool own_backward_failed = own_backward_failed_;
   const std::exception_ptr hook_error = std::exchange(hook_error_, nullptr);
   finish_round();
@@ -131,17 +135,17 @@ void GradientExchange::finish_round() {
   phase_ = Phase::open;
   order_of_arrival_.clear();
   ++rounds_;
-  // What follows belongs to another step, whether the program calls step() now or not.
+  // What follows a dropped round belongs to another step, whether the program calls step() now or not.
   if (step_is_dropped_) rounds_at_step_ = rounds_;
   closer_ = kNobody;
   accumulation_.start_afresh();
   a_local_backward_failed_ = false;
   own_backward_failed_ = false;
-  if (open_backwards_.empty()) give_gradients_back();
   if (deaths_to_close_ > 0) {
     --deaths_to_close_;
     close_failed_round();
   }
+  if (open_backwards_.empty() && phase_ == Phase::open) give_gradients_back();
   round_ended_.notify_all();
 }
 

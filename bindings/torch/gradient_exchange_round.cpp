@@ -47,6 +47,9 @@ void GradientExchange::take(Gradient& gradient, const at::Tensor& piece, bool is
   const bool fits = !has_plan() || fits_plan(gradient, piece);
   needs_negotiation_ = needs_negotiation_ || !fits;
   if (round_is_open && !gradient.is_produced && fits) return produce(gradient, piece, is_shared);
+  if (!fits && gradient.has_local && !gradient.is_reduced && !gradient.spill.defined()) {
+    gradient.spill = std::exchange(gradient.kept, {});
+  }
   if (gradient.spill.defined()) {
     gradient.spill = add_gradient(gradient.spill, piece);
   } else {
@@ -95,6 +98,7 @@ void GradientExchange::submit_facts() {
   RoundFacts::Own own;
   own.backward_failed = own_backward_failed_;
   own.round = rounds_ - rounds_at_step_;
+  own.has_begun = !step_is_dropped_;
   own.can_plan = may_plan_ && !needs_negotiation_;
   for (const Gradient& gradient : gradients_) {
     const bool has_local_values = !gradient.is_reduced && is_dense(gradient.kept);
@@ -120,6 +124,11 @@ void GradientExchange::produce_leftovers() {
       produce(gradient, std::exchange(gradient.spill, {}), /*is_shared=*/false);
     } else if (gradient.has_local && !gradient.is_reduced && gradient.kept.defined()) {
       at::Tensor sum = std::exchange(gradient.kept, {});
+      if (has_plan() && !fits_plan(gradient, sum)) {
+        gradient.spill = std::move(sum);
+        needs_negotiation_ = true;
+        continue;
+      }
       const bool is_shared = has_other_users(sum);
       produce(gradient, std::move(sum), is_shared);
     }
@@ -140,9 +149,10 @@ void GradientExchange::send_facts() {
 bool GradientExchange::send_rest(Lock& lock, Deadline deadline) {
   const Work facts = facts_work_;
   lock.unlock();
-  const Status status = facts.wait(deadline);
+  static_cast<void>(facts.wait(deadline));
   lock.lock();
   if (!facts.done()) return false;
+  const Status status = facts.wait();
   phase_ = Phase::all_sent;
   if (!status.is_ok()) return true;
   submit_or_end_session([&] {

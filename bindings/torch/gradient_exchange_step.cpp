@@ -25,6 +25,7 @@ void GradientExchange::run_empty_round() {
 // An exception out of step() or zero_grad() is the end of that step.
 void GradientExchange::begin_step() {
   step_is_dropped_ = false;
+  has_outcome_ = false;
   rounds_at_step_ = rounds_;
   accumulation_.start_afresh();
   a_local_backward_failed_ = false;
@@ -62,8 +63,7 @@ bool GradientExchange::finish_step() {
   try {
     settle_locked(lock);
     // With an outcome of this step all survivors take it, whatever has failed since.
-    const bool has_outcome = arena_ != nullptr && rounds_ != rounds_at_step_ && !step_is_dropped_;
-    if (!has_outcome || accumulation_.is_pending()) throw_if_failed(context_->session().status());
+    if (!has_outcome_ || accumulation_.is_pending()) throw_if_failed(context_->session().status());
     if (a_local_backward_failed_) {
       keep_gradients();
       close_failed_round();

@@ -58,7 +58,7 @@ class Operation {
   Handle start();
 
   // An operation without a tensor: its result.
-  // `once_announced` is called here when all ranks know of it, before it has ended.
+  // `once_announced` (it must not throw) is called here when all ranks know of it, before it has ended.
   static std::int64_t run(Declaration declaration, const CollectiveOptions& options,
                           const std::function<void()>& once_announced = nullptr);
 

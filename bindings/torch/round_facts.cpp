@@ -6,7 +6,7 @@ namespace hvd {
 
 RoundFacts::RoundFacts(std::size_t gradients)
     : gradients_(gradients),
-      values_(at::zeros({(2 * static_cast<std::int64_t>(gradients)) + 6}, c10::ScalarType::Float)) {}
+      values_(at::zeros({(2 * static_cast<std::int64_t>(gradients)) + 7}, c10::ScalarType::Float)) {}
 
 void RoundFacts::write(const Own& own) {
   auto* const values = values_.mutable_data_ptr<float>();
@@ -22,6 +22,7 @@ void RoundFacts::write(const Own& own) {
   rest[3] = static_cast<float>(own.round * own.round);
   rest[4] = 1.0F;
   rest[5] = flag(own.can_plan);
+  rest[6] = flag(own.has_begun);
 }
 
 float RoundFacts::value(std::size_t index) const { return values_.const_data_ptr<float>()[index]; }

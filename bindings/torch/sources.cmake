@@ -17,6 +17,7 @@ set(HVD_TORCH_SOURCES
     gradient_clipping.cpp
     gradient_exchange.cpp
     gradient_exchange_epochs.cpp
+    gradient_exchange_norm.cpp
     gradient_exchange_passes.cpp
     gradient_exchange_results.cpp
     gradient_exchange_round.cpp

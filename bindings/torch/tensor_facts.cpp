@@ -53,6 +53,11 @@ Shape shape_of(const at::Tensor& tensor) { return {tensor.sizes().begin(), tenso
 
 bool is_dense(const at::Tensor& tensor) { return tensor.defined() && tensor.layout() == c10::kStrided; }
 
+bool is_dense_like(const at::Tensor& tensor, const at::Tensor& like) {
+  return is_dense(tensor) && tensor.scalar_type() == like.scalar_type() && tensor.device() == like.device() &&
+         tensor.sizes() == like.sizes();
+}
+
 Status check_tensor(const at::Tensor& tensor) {
   if (!tensor.defined()) return Status::invalid_argument("the tensor is undefined");
   if (tensor.layout() != c10::kStrided) {

@@ -18,6 +18,9 @@ Shape shape_of(const at::Tensor& tensor);
 // Defined, and not sparse.
 bool is_dense(const at::Tensor& tensor);
 
+// Dense, and of the same type, sizes and device.
+bool is_dense_like(const at::Tensor& tensor, const at::Tensor& like);
+
 // ok if collectives can move this tensor's elements: defined, dense, of a known type, on a known device.
 Status check_tensor(const at::Tensor& tensor);
 

@@ -1,7 +1,7 @@
 // The two words that end an epoch, and what follows from them: pure. docs/protocol.md ("Epochs") has their meaning.
 //
-//   close    bits 63..16 epoch · 15..8 count · 3 gone · 2 more · 1 leave · 0 void
-//   outcome  bits 63..16 epoch · 5 counts differ · 4 gone · 3 more · 2 leave · 1..0 state
+//   close    bits 63..16 epoch · 15..8 count · 4 begun · 3 gone · 2 more · 1 leave · 0 void
+//   outcome  bits 63..16 epoch · 6 begun · 5 counts differ · 4 gone · 3 more · 2 leave · 1..0 state
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ struct CloseWord {
   bool leaves = false;     // it needs negotiation: the plan ends with this epoch
   bool has_more = false;   // further pieces of the same backward: another epoch follows at once
   bool is_gone = false;    // it has no more data (join), and writes no word after this one
+  bool has_begun = false;  // it is not still in a step that was dropped
   std::uint8_t count = 0;  // counted backwards that it has ended since its last step; 255: that many or more
   friend bool operator==(const CloseWord&, const CloseWord&) = default;
 };
@@ -27,6 +28,7 @@ struct EpochOutcome {
   bool leaves = false;
   bool has_more = false;  // complete only
   bool is_gone = false;
+  bool has_begun = false;      // on some rank: what was dropped is over for all
   bool counts_differ = false;  // why it failed
   friend bool operator==(const EpochOutcome&, const EpochOutcome&) = default;
 };

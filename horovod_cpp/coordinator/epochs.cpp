@@ -3,32 +3,11 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
-#include <string_view>
 
-#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/coordinator/epoch_page.h"
 
 namespace hvd {
-
-struct alignas(128) EpochWord {
-  std::atomic<std::uint64_t> value;
-};
-
-// At the beginning of each rank's memory. Zeroed memory is its initial state.
-struct EpochPage {
-  Bell bell;
-  EpochWord close[2];    // [epoch mod 2]
-  EpochWord outcome[2];  // of member 0 only, written by all
-  // Written once, by its own rank: the text, then one of the flags.
-  std::atomic<std::uint32_t> has_left;
-  std::atomic<std::uint32_t> has_given_up;
-  std::uint32_t code;
-  char why[512];
-};
-static_assert(sizeof(EpochPage) <= EpochLayout::kPageBytes &&
-              std::atomic<std::uint64_t>::is_always_lock_free);
-
 namespace {
 
 // Counts a thread that may have claimed chunks.
@@ -129,16 +108,28 @@ bool Epochs::reduce_bucket(std::size_t bucket) {
   return has_reduced;
 }
 
-void Epochs::reduce_chunk(std::size_t bucket, std::size_t chunk) const {
+RegisteredRange Epochs::range_of(std::size_t bucket, std::size_t chunk) const {
   const EpochBucket& of = plan_.buckets[bucket];
   const std::size_t element = size_in_bytes(of.dtype);
   const std::size_t begin = chunk * EpochLayout::kChunkBytes / element;
   const std::size_t count =
       std::min(EpochLayout::kChunkBytes / element, of.count - std::min(of.count, begin));
-  const double sum = memory_->reduce({layout_.payload + of.begin_bytes + begin * element, count, of.dtype},
-                                     plan_.op, plan_.scale, plan_.wants_squares);
+  return {layout_.payload + of.begin_bytes + begin * element, count, of.dtype};
+}
+
+double Epochs::sum_of_own_squares() const {
+  double sum = 0.0;
+  for (std::size_t bucket = 0; bucket < plan_.buckets.size(); ++bucket) {
+    for (std::size_t chunk = 0; chunk < layout_.chunks_of(bucket); ++chunk)
+      sum += memory_->sum_of_squares(range_of(bucket, chunk));
+  }
+  return sum;
+}
+
+void Epochs::reduce_chunk(std::size_t bucket, std::size_t chunk) const {
+  const double sum = memory_->reduce(range_of(bucket, chunk), plan_.op, plan_.scale, plan_.wants_squares);
   if (plan_.wants_squares) squares()[layout_.first_chunk[bucket] + chunk] = sum;
-  if (chunk == 0) combine_flags(of);
+  if (chunk == 0) combine_flags(plan_.buckets[bucket]);
 }
 
 void Epochs::combine_flags(const EpochBucket& bucket) const {
@@ -201,17 +192,6 @@ std::vector<CloseWord> Epochs::close_words() const {
   return words;
 }
 
-std::optional<Status> Epochs::who_left() const {
-  for (int member = 0; member < size(); ++member) {
-    const EpochPage& page = page_of(member);
-    if (member == memory_->member() || page.has_left.load() == 0) continue;
-    // Read after the flag: one that has closed this epoch has done its part of it.
-    if (epoch_of(close_word(member, epoch_).load()) == epoch_) continue;
-    return Status(static_cast<StatusCode>(page.code), page.why);
-  }
-  return std::nullopt;
-}
-
 // The outcome of this epoch, decided here if it can be. The word first: what others have obeyed is not to be given up.
 std::optional<EpochOutcome> Epochs::look() {
   for (;;) {
@@ -271,70 +251,6 @@ EpochOutcome Epochs::obey(const EpochOutcome& outcome) {
   has_plan_ = has_plan_ && !outcome.leaves;
   ++epoch_;
   return outcome;
-}
-
-// --- failures ---
-
-void Epochs::say_why(const Status& why, bool is_leaving) {
-  const std::lock_guard lock(why_mutex_);
-  EpochPage& page = page_of(memory_->member());
-  if (page.has_left.load() == 0 && page.has_given_up.load() == 0) {
-    page.code = static_cast<std::uint32_t>(why.code());
-    const std::size_t length = std::min(why.message().size(), sizeof(page.why) - 1);
-    std::memcpy(page.why, why.message().data(), length);
-    page.why[length] = '\0';
-  }
-  (is_leaving ? page.has_left : page.has_given_up).store(1);
-}
-
-void Epochs::leave(const Status& why) {
-  // Nobody else finishes a chunk that this rank has claimed.
-  while (reducing_.load() > 0) ::sched_yield();
-  say_why(why, /*is_leaving=*/true);
-  ring_all();
-}
-
-void Epochs::abort(const Status& why) {
-  if (latch_.set(why)) page_of(memory_->member()).bell.ring();
-}
-
-Status Epochs::why_failed(const EpochOutcome& outcome) const {
-  const int own = ranks_[static_cast<std::size_t>(memory_->member())];
-  if (outcome.counts_differ) {
-    std::string words;
-    const std::vector<CloseWord> closed = close_words();
-    for (int member = 0; member < size(); ++member) {
-      const CloseWord& word = closed[static_cast<std::size_t>(member)];
-      if (word.is_gone) continue;
-      words += text(words.empty() ? "" : ", ", "rank ", ranks_[static_cast<std::size_t>(member)],
-                    " at number ", word.count + 1);
-    }
-    return Status::mismatch(
-        text("rank ", own, ": ranks are at different backwards since their last step(): ", words));
-  }
-  if (latch_.is_set()) return latch_.status();
-  for (int member = 0; member < size(); ++member) {
-    const EpochPage& page = page_of(member);
-    if (page.has_given_up.load() == 0) continue;
-    const auto code = static_cast<StatusCode>(page.code);
-    return {code == StatusCode::ok ? StatusCode::aborted : code, text("rank ", own, ": ", page.why)};
-  }
-  return Status::internal(text("rank ", own, ": the step failed, and nobody has said why"));
-}
-
-std::vector<Epochs::Awaited> Epochs::awaited() const {
-  std::vector<Awaited> all;
-  const std::uint64_t epoch = epoch_;
-  for (int member = 0; member < size(); ++member) {
-    // One that is further must have closed.
-    if (epoch_of(close_word(member, epoch).load()) >= epoch) continue;
-    Awaited one{ranks_[static_cast<std::size_t>(member)], {}};
-    for (std::size_t bucket = 0; has_plan_ && bucket < plan_.buckets.size(); ++bucket) {
-      if (ready_word(member, bucket).load() < epoch) one.unpublished.push_back(bucket);
-    }
-    all.push_back(std::move(one));
-  }
-  return all;
 }
 
 }  // namespace hvd

@@ -6,8 +6,8 @@
 // Memory rule: a rank writes a bucket's part of payload() and own_flags() only before it publishes it and after wait() has returned the
 // outcome of the epoch before.
 //
-// Threading: publish, close, wait and awaited are one thread's at a time; help, leave and abort may be called from any thread, and block
-// nobody.
+// Threading: publish, close, wait and awaited are one thread's at a time; help, leave and abort may be called from any thread. Only wait()
+// waits for other ranks; leave() lets the threads of this one finish what they reduce.
 // Ownership: views of payload() must keep mapping(). Other ranks may map this rank's memory for as long as they like.
 // Errors: wait() tells of a failed epoch; it is the last one.
 #pragma once
@@ -61,6 +61,8 @@ class Epochs {
   bool is_used(std::size_t flag) const { return own()[layout_.combined_flags + flag] != std::byte{0}; }
   int void_ranks() const { return void_ranks_; }
   double sum_of_squares() const { return sum_of_squares_; }
+  // The same of payload() as it is now: the same bits, unless it was written.
+  double sum_of_own_squares() const;
   // Why the epoch failed: mismatch if the ranks' counts differ, shut_down if a rank left, aborted otherwise.
   const Status& failure() const { return failure_; }
 
@@ -94,6 +96,7 @@ class Epochs {
   bool is_claimable(std::size_t bucket) const;
   bool reduce_claimable();
   bool reduce_bucket(std::size_t bucket);
+  RegisteredRange range_of(std::size_t bucket, std::size_t chunk) const;
   void reduce_chunk(std::size_t bucket, std::size_t chunk) const;
   void combine_flags(const EpochBucket& bucket) const;
 

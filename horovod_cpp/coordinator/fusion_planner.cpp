@@ -6,9 +6,8 @@ namespace {
 bool can_travel(OpKind kind) { return kind == OpKind::allreduce || kind == OpKind::broadcast; }
 
 bool can_travel_together(const Declaration& a, const Declaration& b) {
-  return can_travel(a.kind) && a.process_set == b.process_set && a.kind == b.kind && a.dtype == b.dtype &&
-         a.device == b.device && a.op == b.op && a.prescale == b.prescale && a.postscale == b.postscale &&
-         a.root == b.root;
+  return a.process_set == b.process_set && a.kind == b.kind && a.dtype == b.dtype && a.device == b.device &&
+         a.op == b.op && a.prescale == b.prescale && a.postscale == b.postscale && a.root == b.root;
 }
 
 std::size_t payload_bytes(const Declaration& declaration) {
@@ -27,6 +26,10 @@ std::vector<Batch> plan_fusion(std::span<const Agreement> agreements, std::size_
   for (std::size_t i = 0; i < agreements.size(); ++i) {
     if (!agreements[i].status.is_ok()) continue;
     const Declaration& declaration = *agreements[i].declaration;
+    if (!can_travel(declaration.kind)) {
+      batches.push_back({i});
+      continue;
+    }
     const std::size_t bytes = payload_bytes(declaration);
     auto like = open.begin();
     while (like != open.end() &&

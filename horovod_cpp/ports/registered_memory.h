@@ -29,6 +29,8 @@ class RegisteredMemory {
   // bit for bit. The caller sees to it that nobody else touches it. Returns the sum of the squares of the result, if it is wanted; else 0.
   virtual double reduce(const RegisteredRange& range, ReduceOp op, double scale,
                         bool wants_squares) const = 0;
+  // Of this member's memory as it is: the same bits as from reduce(), if it is what reduce() has left.
+  virtual double sum_of_squares(const RegisteredRange& range) const = 0;
 };
 
 }  // namespace hvd

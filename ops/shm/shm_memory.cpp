@@ -22,12 +22,9 @@ class ShmMemory final : public RegisteredMemory {
 
   double reduce(const RegisteredRange& range, ReduceOp op, double scale, bool wants_squares) const override {
     const std::size_t element = size_in_bytes(range.dtype);
-    const std::size_t block = kBlockBytes / element;
     std::vector<const std::byte*> inputs(memory_.size());
     double squares = 0.0;
-    for (std::size_t i = 0; i < range.count; i += block) {
-      const std::size_t count = std::min(block, range.count - i);
-      const std::size_t at = range.begin_bytes + i * element;
+    for_each_block(range, [&](std::size_t at, std::size_t count) {
       std::transform(memory_.begin(), memory_.end(), inputs.begin(),
                      [at](const MappedMemory& memory) { return memory.data + at; });
       std::byte* const output = memory_.front().data + at;
@@ -36,12 +33,31 @@ class ShmMemory final : public RegisteredMemory {
       for (std::size_t m = 2; m < memory_.size(); ++m) {
         std::memcpy(memory_[m].data + at, output, count * element);
       }
-      if (wants_squares) squares += sum_of_squares(output, count, range.dtype);
-    }
+      if (wants_squares) squares += hvd::sum_of_squares(output, count, range.dtype);
+    });
+    return squares;
+  }
+
+  double sum_of_squares(const RegisteredRange& range) const override {
+    const std::byte* const own = memory_[static_cast<std::size_t>(member_)].data;
+    double squares = 0.0;
+    for_each_block(range, [&](std::size_t at, std::size_t count) {
+      squares += hvd::sum_of_squares(own + at, count, range.dtype);
+    });
     return squares;
   }
 
  private:
+  // act(offset in bytes, elements)
+  template <class Act>
+  static void for_each_block(const RegisteredRange& range, Act&& act) {
+    const std::size_t element = size_in_bytes(range.dtype);
+    const std::size_t block = kBlockBytes / element;
+    for (std::size_t i = 0; i < range.count; i += block) {
+      act(range.begin_bytes + i * element, std::min(block, range.count - i));
+    }
+  }
+
   const int member_;
   const std::vector<MappedMemory> memory_;
   const ReduceKernels& kernels_ = fastest_reduce_kernels();

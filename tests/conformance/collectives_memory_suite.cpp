@@ -95,6 +95,21 @@ TEST_P(CollectivesSuite, RegisteredMemoryTellsTheSumOfSquares) {
   }
 }
 
+TEST_P(CollectivesSuite, WhatNoRankHasTheMemoryForIsUnavailableOnAllAndBreaksNothing) {
+  const CollectivesWorld& world = GetParam();
+  for (const int n : world.sizes) {
+    world.run(n, [&](Collectives& collectives, int rank) {
+      if (!has_registered_memory(collectives)) return;
+      const Member member{world, collectives, rank, n};
+      EXPECT_EQ(collectives.share_memory(std::size_t{1} << 52U, patience()).status().code(),
+                StatusCode::unavailable);
+      EXPECT_NE(share(member, 4096), nullptr);
+      const int first = 0;
+      EXPECT_TRUE(collectives.subgroup({&first, 1}, patience()).is_ok());
+    });
+  }
+}
+
 // The memory is the ranks' own: it lives on when the backend is gone.
 TEST_P(CollectivesSuite, RegisteredMemoryIsZeroedAndApartFromOthers) {
   const CollectivesWorld& world = GetParam();

@@ -1,4 +1,4 @@
-// Epochs with ranks as processes, one of which is killed or stopped at any moment.
+// Epochs with ranks as processes, one of which is killed at any moment.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

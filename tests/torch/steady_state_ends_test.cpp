@@ -96,5 +96,95 @@ TEST(SteadyStates, ARankThatStaysAwayIsReportedAndEndsTheJobIfAsked) {
   EXPECT_NE(output.find("at the end of a backward (optimizer 0) for rank 1"), std::string::npos) << output;
 }
 
+// --- a backward that throws ---
+
+struct OneLayer {
+  explicit OneLayer(const ContextPointer& context)
+      : sgd((fill(*prepared(layer)), layer->parameters()), 0.1),
+        optimizer(sgd, layer->named_parameters(), {.context = context}) {}
+  static torch::nn::Linear& prepared(torch::nn::Linear& linear) {
+    linear->to(torch::kFloat64);
+    return linear;
+  }
+  // The bias has its gradient before the weight's backward breaks.
+  void backward(int step, bool breaks) {
+    const auto input = Fragile::apply(layer->weight, breaks);
+    ((input * numbers({2, 4}, step)).sum() + layer->bias.sum() * (step + 1)).backward();
+  }
+  torch::nn::Linear layer{4, 2};
+  torch::optim::SGD sgd;
+  DistributedOptimizer optimizer;
+};
+
+TEST(SteadyStates, ADroppedStepEndsWhetherStepIsCalledOrNot) {
+  std::vector<torch::Tensor> moved(2);
+  on_ranks(2, [&](const ContextPointer& context) {
+    OneLayer model(context);
+    for (int step = 0; step < 8; ++step) {
+      model.layer->zero_grad();
+      try {
+        model.backward(step, step == 4 && context->rank() == 0);
+      } catch (const std::runtime_error&) {
+        if (context->rank() == 1) continue;
+      }
+      model.optimizer.step();
+    }
+    moved[static_cast<std::size_t>(context->rank())] = model.layer->bias.detach().clone();
+  });
+  EXPECT_TRUE(torch::equal(moved[0], moved[1])) << "a step was lost on one rank";
+}
+
+TEST(SteadyStates, AKeptGradientSurvivesADroppedStep) {
+  on_ranks(2, [](const ContextPointer& context) {
+    OneLayer model(context);
+    for (int step = 0; step < 4; ++step) {
+      model.optimizer.zero_grad();
+      model.backward(step, false);
+      model.optimizer.step();
+    }
+    const auto kept = model.layer->weight.grad();
+    const auto copy = kept.clone();
+    model.optimizer.zero_grad();
+    EXPECT_THROW(model.backward(5, context->rank() == 0), std::runtime_error);
+    model.optimizer.step();
+    EXPECT_TRUE(torch::equal(kept, copy));
+  });
+}
+
+// Ranks have seen different last rounds when a join ends, and must open the next plan in the same one.
+TEST(SteadyStates, AJoinAfterALeaveIsFollowedByAPlanOfAll) {
+  on_ranks(
+      2,
+      [](const ContextPointer& context) {
+        TwoWeights model;
+        torch::optim::SGD sgd(model.parameters(), 0.01);
+        DistributedOptimizer optimizer(sgd, model.named_parameters(), {.context = context});
+        const auto train = [&](int steps, bool leaves) {
+          for (int step = 0; step < steps; ++step) {
+            optimizer.zero_grad();
+            if (leaves && step == steps - 1) {
+              model.a.mutable_grad() = torch::zeros({3}, torch::kFloat32);
+            }
+            (model.a.sum() + model.b.sum()).backward();
+            optimizer.step();
+          }
+        };
+        for (int round = 0; round < 3; ++round) {
+          train(4, false);
+          if (context->rank() == 1) train(1, true);
+          join({.context = context});
+        }
+        const void* before = nullptr;
+        for (int step = 0; step < 4; ++step) {
+          train(1, false);
+          if (step == 3) {
+            EXPECT_EQ(model.b.grad().data_ptr(), before);
+          }
+          before = model.b.grad().data_ptr();
+        }
+      },
+      true, InprocWorld::Backend::shm, with_plan());
+}
+
 }  // namespace
 }  // namespace hvd

@@ -42,6 +42,31 @@ std::vector<torch::Tensor> detached(const std::vector<torch::Tensor>& tensors) {
   return out;
 }
 
+// p.grad lies where it lay in the step before: a plan holds.
+class Places {
+ public:
+  Places(const ContextPointer& context, std::vector<torch::Tensor> parameters)
+      : has_plan_(context->session().config().static_plan), parameters_(std::move(parameters)) {}
+  void expect_same_as_before(int step) {
+    const std::vector<const void*> now = places();
+    if (has_plan_) {
+      EXPECT_EQ(now, before_) << "step " << step;
+    }
+    before_ = now;
+  }
+  void note() { before_ = places(); }
+
+ private:
+  std::vector<const void*> places() const {
+    std::vector<const void*> out;
+    for (const auto& parameter : parameters_) out.push_back(parameter.grad().data_ptr());
+    return out;
+  }
+  bool has_plan_;
+  std::vector<torch::Tensor> parameters_;
+  std::vector<const void*> before_;
+};
+
 class SteadyState : public testing::TestWithParam<bool> {};
 INSTANTIATE_TEST_SUITE_P(SetToNone, SteadyState, testing::Bool());
 
@@ -86,7 +111,8 @@ TEST(SteadyStates, AllTypesAndShapesAreReducedAsWithoutPlan) {
         torch::optim::SGD sgd(model.parameters(), torch::optim::SGDOptions(0.1).momentum(0.9));
         DistributedOptimizer optimizer(sgd, model.named_parameters(),
                                        {.op = n == 3 ? Sum : Average, .context = context});
-        for (int step = 0; step < 4; ++step) {
+        Places places(context, {model.parameters()[0], model.parameters()[3]});
+        for (int step = 0; step < 5; ++step) {
           optimizer.zero_grad(step % 2 == 0);
           torch::Tensor loss;
           double factor = 1.0 + context->rank() * 0.3 + step;
@@ -95,6 +121,7 @@ TEST(SteadyStates, AllTypesAndShapesAreReducedAsWithoutPlan) {
             loss = loss.defined() ? loss + term : term;
           }
           loss.backward();
+          step < 3 ? places.note() : places.expect_same_as_before(step);
           optimizer.step();
         }
         return detached(model.parameters());
@@ -146,11 +173,13 @@ TEST(SteadyStates, ASparseGradientLeavesThePlanAndAnotherOneFollows) {
           Mixed model;
           torch::optim::SGD sgd(model.parameters(), 0.01);
           DistributedOptimizer optimizer(sgd, model.named_parameters(), {.context = context});
+          Places places(context, {model.weight});
           std::vector<torch::Tensor> gradients;
-          for (int step = 0; step < 14; ++step) {
+          for (int step = 0; step < 16; ++step) {
             optimizer.zero_grad(step % 3 != 0);
             const bool is_sparse = (step == 3 || step == 8) && (!only_one_rank || context->rank() == 1);
             model.loss(step, context->rank(), is_sparse).backward();
+            step == 2 || step == 7 || step == 15 ? places.expect_same_as_before(step) : places.note();
             gradients.push_back(model.table.grad().to_dense().clone());
             optimizer.step();
           }
@@ -265,6 +294,35 @@ TEST(SteadyStates, ClippingIsThatOfTheGradientsAsTheyAre) {
       EXPECT_LE(std::sqrt(clipped), 0.05 + 1e-12) << "step " << step;
     }
   });
+}
+
+// The usual ways to scale gradients in C++ go past the version that autograd keeps.
+TEST(SteadyStates, ClippingSeesGradientsThatWereScaledThroughData) {
+  std::vector<torch::Tensor> moved(2);
+  on_ranks(2, [&](const ContextPointer& context) {
+    auto network = make_network();
+    network->to(torch::kFloat32);
+    torch::optim::SGD sgd(network->parameters(), 0.1);
+    DistributedOptimizer optimizer(sgd, network->named_parameters(), {.context = context, .clip_norm = 1.0});
+    for (int step = 0; step < 5; ++step) {
+      optimizer.zero_grad();
+      (loss_of(network, part(inputs_of(step), *context).to(torch::kFloat32),
+               part(targets_of(step), *context).to(torch::kFloat32)) *
+       65536)
+          .backward();
+      double squares = 0;
+      for (auto& parameter : network->parameters()) {
+        parameter.mutable_grad().data().div_(65536);
+        squares += parameter.grad().to(torch::kFloat64).pow(2).sum().item<double>();
+      }
+      // No change, but another version, on one rank only.
+      if (context->rank() == 1) network->parameters()[1].mutable_grad().mul_(1);
+      optimizer.step();
+      EXPECT_NEAR(optimizer.last_gradient_norm(), std::sqrt(squares), 1e-6 * std::sqrt(squares));
+    }
+    moved[static_cast<std::size_t>(context->rank())] = network->parameters()[0].detach().clone();
+  });
+  EXPECT_TRUE(torch::equal(moved[0], moved[1])) << "ranks differ";
 }
 
 }  // namespace

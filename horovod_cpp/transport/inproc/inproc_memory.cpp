@@ -14,7 +14,12 @@ namespace {
 // One allocate() of all ranks.
 struct Round {
   explicit Round(int size) : memories(static_cast<std::size_t>(size)) {}
+  Result<std::vector<MappedMemory>> outcome() const {
+    if (!failure.is_ok()) return failure;
+    return memories;
+  }
   std::vector<MappedMemory> memories;
+  Status failure;  // a rank had not the memory
   int joined = 0;
 };
 
@@ -26,16 +31,19 @@ class Meeting {
 
   Result<std::vector<MappedMemory>> join(int rank, Result<MappedMemory> mine, Deadline deadline) {
     std::unique_lock lock(mutex_);
-    if (!mine.is_ok()) fail(mine.status().with_prefix(text("rank ", rank, ": ")));
     HVD_RETURN_IF_ERROR(failure_);
     // The round is replaced when it is complete,
     // so a fast rank's next round cannot touch what a slow rank still has to read.
     const std::shared_ptr<Round> round = open_round_;
-    round->memories[static_cast<std::size_t>(rank)] = std::move(mine).value();
+    if (mine.is_ok()) {
+      round->memories[static_cast<std::size_t>(rank)] = std::move(mine).value();
+    } else if (round->failure.is_ok()) {
+      round->failure = mine.status().with_prefix(text("rank ", rank, ": "));
+    }
     if (++round->joined == size_) {
       open_round_ = std::make_shared<Round>(size_);
       changed_.notify_all();
-      return round->memories;
+      return round->outcome();
     }
     const auto over = [&] { return round->joined == size_ || !failure_.is_ok(); };
     if (deadline.is_never()) {
@@ -44,7 +52,7 @@ class Meeting {
       fail(Status::timed_out(text("rank ", rank, ": shared memory: only ", round->joined, " of ", size_,
                                   " ranks joined before the deadline")));
     }
-    if (round->joined == size_) return round->memories;
+    if (round->joined == size_) return round->outcome();
     return failure_;
   }
 

@@ -13,7 +13,8 @@ namespace hvd {
 // `links` come from connect_local_mesh: links[r] leads to rank r, the own entry is closed. They
 // carry the messages of this exchange and its subgroups, and of nobody else.
 // Memory is fully allocated, or allocate fails on every rank; it cannot be resized by anybody, so touching it
-// never raises SIGBUS. The first failure is kept: later calls return it.
+// never raises SIGBUS. The first failure is kept, and later
+// calls return it, unless a rank only had not the memory.
 std::unique_ptr<MemoryExchange> make_memfd_exchange(int rank, std::vector<UniqueFd> links);
 
 }  // namespace hvd

@@ -13,9 +13,9 @@ namespace {
 constexpr std::uint64_t kLateEpoch = (std::uint64_t{1} << 48U) - 1;
 
 TEST(EpochWords, CloseWordsComeBackAsTheyWere) {
-  for (unsigned bits = 0; bits < 16; ++bits) {
-    const CloseWord word{(bits & 1U) != 0, (bits & 2U) != 0, (bits & 4U) != 0, (bits & 8U) != 0,
-                         static_cast<std::uint8_t>(255 - bits)};
+  for (unsigned bits = 0; bits < 32; ++bits) {
+    const CloseWord word{(bits & 1U) != 0, (bits & 2U) != 0,  (bits & 4U) != 0,
+                         (bits & 8U) != 0, (bits & 16U) != 0, static_cast<std::uint8_t>(255 - bits)};
     EXPECT_EQ(decode_close(encode(kLateEpoch, word)), word);
     EXPECT_EQ(epoch_of(encode(kLateEpoch, word)), kLateEpoch);
   }
@@ -23,7 +23,7 @@ TEST(EpochWords, CloseWordsComeBackAsTheyWere) {
 
 TEST(EpochWords, OutcomesComeBackAsTheyWere) {
   for (const auto state : {EpochState::complete, EpochState::dropped, EpochState::failed}) {
-    const EpochOutcome outcome{state, true, false, true, state == EpochState::failed};
+    const EpochOutcome outcome{state, true, false, true, true, state == EpochState::failed};
     EXPECT_EQ(decode_outcome(encode(kLateEpoch, outcome)), outcome);
     EXPECT_EQ(epoch_of(encode(kLateEpoch, outcome)), kLateEpoch);
   }

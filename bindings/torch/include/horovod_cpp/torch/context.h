@@ -36,6 +36,8 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
+  // False in a forked child.
+  bool is_owner() const;
   // Throws std::logic_error in a forked child.
   Session& session() const;
   int rank() const { return rank_; }

@@ -14,7 +14,8 @@
 //
 // On ranks of one host, once a step was regular (all gradients dense, of the parameter's type): gradients lie in memory that the ranks
 // share and are reduced there by a plan, without negotiation (docs/protocol.md, "Epochs"). p.grad is then the same tensor in every step;
-// who has kept it from an earlier step keeps its values (but not through a view). HVD_STATIC_PLAN=0 switches it off; the bits are the same.
+// who has kept it from an earlier step keeps its values (but not through a view, nor while another thread reads it). HVD_STATIC_PLAN=0 switches it off; the bits are the same
+// (but with clip_norm, whose norm is then added up in another order).
 //
 // Rules
 // - All ranks construct their DistributedOptimizers in the same order, over parameters of the same names, shapes and types (checked
@@ -31,8 +32,8 @@
 //   does not reach at all takes part at its step(). So two ranks must not each reach only what the other does not: that stalls.
 // - step() without a backward since the last step() takes part with zeros, so a rank without data may skip its backward. Never call it
 //   while a backward runs.
-// - If a backward throws, every rank drops the step: the other ranks' backward() throws StepDiscarded, and step() does nothing, once,
-//   on all ranks, unless zero_grad() comes before. Gradients are zeros then, or undefined if they were before that backward (on the rank
+// - If a backward throws, every rank drops the step: the other ranks' backward() throws StepDiscarded, and step() does nothing,
+//   on all ranks, until a backward has succeeded or zero_grad() was called. Gradients are zeros then, or undefined if they were before that backward (on the rank
 //   that threw: all undefined until the next call of this object). The others do not wait for the rank that threw to come back. Not covered: a throw before the first gradient of
 //   the model was complete is invisible (the other ranks wait for this one's next backward, and report it as stalled); nor is one after
 //   a backward inside another one has returned, until the outer one gets on.

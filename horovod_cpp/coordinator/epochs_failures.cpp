@@ -1,0 +1,86 @@
+// How ranks of an epoch learn that it fails, who is to blame, and whom they wait for.
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "horovod_cpp/base/text.h"
+#include "horovod_cpp/coordinator/epoch_page.h"
+#include "horovod_cpp/coordinator/epochs.h"
+
+namespace hvd {
+
+std::optional<Status> Epochs::who_left() const {
+  for (int member = 0; member < size(); ++member) {
+    const EpochPage& page = page_of(member);
+    if (member == memory_->member() || page.has_left.load() == 0) continue;
+    // Read after the flag: one that has closed this epoch has done its part of it.
+    if (epoch_of(close_word(member, epoch_).load()) == epoch_) continue;
+    return Status(static_cast<StatusCode>(page.code), page.why);
+  }
+  return std::nullopt;
+}
+
+void Epochs::say_why(const Status& why, bool is_leaving) {
+  const std::lock_guard lock(why_mutex_);
+  EpochPage& page = page_of(memory_->member());
+  if (page.has_left.load() == 0 && page.has_given_up.load() == 0) {
+    page.code = static_cast<std::uint32_t>(why.code());
+    const std::size_t length = std::min(why.message().size(), sizeof(page.why) - 1);
+    std::memcpy(page.why, why.message().data(), length);
+    page.why[length] = '\0';
+  }
+  (is_leaving ? page.has_left : page.has_given_up).store(1);
+}
+
+void Epochs::leave(const Status& why) {
+  // Nobody else finishes a chunk that this rank has claimed.
+  while (reducing_.load() > 0) ::sched_yield();
+  say_why(why, /*is_leaving=*/true);
+  ring_all();
+}
+
+void Epochs::abort(const Status& why) {
+  if (latch_.set(why)) page_of(memory_->member()).bell.ring();
+}
+
+Status Epochs::why_failed(const EpochOutcome& outcome) const {
+  const int own = ranks_[static_cast<std::size_t>(memory_->member())];
+  if (outcome.counts_differ) {
+    std::string words;
+    const std::vector<CloseWord> closed = close_words();
+    for (int member = 0; member < size(); ++member) {
+      const CloseWord& word = closed[static_cast<std::size_t>(member)];
+      if (word.is_gone) continue;
+      words += text(words.empty() ? "" : ", ", "rank ", ranks_[static_cast<std::size_t>(member)],
+                    " at number ", word.count + 1);
+    }
+    return Status::mismatch(
+        text("rank ", own, ": ranks are at different backwards since their last step(): ", words));
+  }
+  if (latch_.is_set()) return latch_.status();
+  for (int member = 0; member < size(); ++member) {
+    const EpochPage& page = page_of(member);
+    if (page.has_given_up.load() == 0) continue;
+    const auto code = static_cast<StatusCode>(page.code);
+    return {code == StatusCode::ok ? StatusCode::aborted : code, text("rank ", own, ": ", page.why)};
+  }
+  return Status::internal(text("rank ", own, ": the step failed, and nobody has said why"));
+}
+
+std::vector<Epochs::Awaited> Epochs::awaited() const {
+  std::vector<Awaited> all;
+  const std::uint64_t epoch = epoch_;
+  for (int member = 0; member < size(); ++member) {
+    // One that is further must have closed.
+    if (epoch_of(close_word(member, epoch).load()) >= epoch) continue;
+    Awaited one{ranks_[static_cast<std::size_t>(member)], {}};
+    for (std::size_t bucket = 0; has_plan_ && bucket < plan_.buckets.size(); ++bucket) {
+      if (ready_word(member, bucket).load() < epoch) one.unpublished.push_back(bucket);
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+}  // namespace hvd
