@@ -70,7 +70,8 @@ HVD_PROCESS_CASE(epochs_for_ever) {
       write_file(text("last.", process_rank()), text(epoch - 1, ' ', epochs->failure().message()));
       return 1;
     }
-    if (*sum != static_cast<float>(epoch % 1000 * size * (size + 1) / 2)) {
+    const int expected = epoch % 1000 * size * (size + 1) / 2;
+    if (*sum != static_cast<float>(expected)) {
       write_file(text("last.", process_rank()), text("wrong sum ", *sum, " in epoch ", epoch));
       return 4;
     }
