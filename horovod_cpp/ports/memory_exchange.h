@@ -27,7 +27,8 @@ class MemoryExchange {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  // Allocates `bytes` of zeroed memory for this rank (ranks may differ) and maps everybody's: result[r] is rank r's memory.
+  // Allocates `bytes` of zeroed memory for this rank (ranks may differ) and maps everybody's: result[r] is rank r's memory. unavailable if a
+  // rank has not the memory, on all that hear of it: the next call may go well. Any other failure is kept.
   virtual Result<std::vector<MappedMemory>> allocate(std::size_t bytes, Deadline deadline) = 0;
 
   // The same among some ranks only: rank i of it is members[i] of this one (ascending, at least one). Called by all members in the
