@@ -10,7 +10,16 @@ Config with_plan() {
   return config;
 }
 
-// Ranks other than `which` are told why they wait in vain.
+// A plan holds then.
+void reach_steady_state(DistributedOptimizer& optimizer, const std::function<void()>& backward) {
+  for (int step = 0; step < 3; ++step) {
+    optimizer.zero_grad();
+    backward();
+    optimizer.step();
+  }
+}
+
+// The call says why this rank waits in vain.
 void expect_told(const std::function<void()>& call, const std::string& words) {
   try {
     call();
@@ -29,11 +38,7 @@ TEST(SteadyStates, ARankThatDestroysItsOptimizerIsNamed) {
         std::optional<DistributedOptimizer> optimizer;
         optimizer.emplace(sgd, network->named_parameters(), DistributedOptimizerOptions{.context = context});
         const auto backward = [&] { loss_of(network, inputs_of(0), targets_of(0)).backward(); };
-        for (int step = 0; step < 3; ++step) {
-          optimizer->zero_grad();
-          backward();
-          optimizer->step();
-        }
+        reach_steady_state(*optimizer, backward);
         if (context->rank() == 2) {
           optimizer.reset();
           backward();
@@ -58,11 +63,7 @@ TEST(SteadyStates, ARankThatShutsDownIsNamed) {
         torch::optim::SGD sgd(network->parameters(), 0.1);
         DistributedOptimizer optimizer(sgd, network->named_parameters(), {.context = context});
         const auto backward = [&] { loss_of(network, inputs_of(0), targets_of(0)).backward(); };
-        for (int step = 0; step < 3; ++step) {
-          optimizer.zero_grad();
-          backward();
-          optimizer.step();
-        }
+        reach_steady_state(optimizer, backward);
         if (context->rank() != 1) {
           expect_told(backward, "rank 1 has shut down");
         }
@@ -83,10 +84,7 @@ TEST(SteadyStates, ARankThatStaysAwayIsReportedAndEndsTheJobIfAsked) {
         torch::optim::SGD sgd(network->parameters(), 0.1);
         DistributedOptimizer optimizer(sgd, network->named_parameters(), {.context = context});
         const auto backward = [&] { loss_of(network, inputs_of(0), targets_of(0)).backward(); };
-        for (int step = 0; step < 3; ++step) {
-          optimizer.zero_grad();
-          backward();
-        }
+        reach_steady_state(optimizer, backward);
         if (context->rank() == 0)
           expect_told(backward, "rank 1, which still has to produce 4 of 4 gradients");
         while (context->session().status().is_ok()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
