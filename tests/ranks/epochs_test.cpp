@@ -242,7 +242,7 @@ TEST(Epochs, DifferentPlansAreAMismatchOnAll) {
   run_ranks(2, [&](RankScope& scope) {
     const auto session = world.open(scope);
     const auto plan = plan_of({std::size_t{10} + static_cast<std::size_t>(scope.rank())});
-    const Work work = session->open_epochs("plan", plan, 0, [](auto) { FAIL() << "opened"; });
+    const Work work = session->open_epochs("plan", plan, 0, [](const auto&) { FAIL() << "opened"; });
     EXPECT_EQ(work.wait(soon()).code(), StatusCode::mismatch);
     EXPECT_TRUE(session->shutdown(soon()).is_ok());
   });
@@ -252,7 +252,7 @@ TEST(Epochs, NeedMemoryThatRanksShare) {
   InprocWorld world(2, InprocWorld::Backend::ring);
   run_ranks(2, [&](RankScope& scope) {
     const auto session = world.open(scope);
-    const Work work = session->open_epochs("plan", plan_of({10}), 0, [](auto) { FAIL() << "opened"; });
+    const Work work = session->open_epochs("plan", plan_of({10}), 0, [](const auto&) { FAIL() << "opened"; });
     EXPECT_EQ(work.wait(soon()).code(), StatusCode::unimplemented);
     EXPECT_TRUE(session->shutdown(soon()).is_ok());
   });
