@@ -86,8 +86,8 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
                                        std::string_view own_hostname) {
   CommandLine line;
   JobOptions& job = line.job;
-  std::string num_proc, hosts;
-  double failure_grace_seconds = 5, kill_grace_seconds = 10;
+  std::string num_proc, min_num_proc, hosts;
+  double failure_grace_seconds = 5, kill_grace_seconds = 10, patience_seconds = 30;
   std::string setting_values[std::size(kSettings)];
   bool no_prefix = false, no_bind = false, check_build = false, version = false, no_stall_check = false,
        stall_check = false;
@@ -96,6 +96,13 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   app.footer(kExamples);
   app.prefix_command();
   app.add_option("-n,--num-proc", num_proc, "Number of ranks (also -np N)")->type_name("N");
+  app.add_option(
+         "--min-np,--min-num-proc", min_num_proc,
+         "Go on without ranks that are lost while N are left; the program meets again (hvd::run_elastic)")
+      ->type_name("N");
+  app.add_option("--elastic-timeout", patience_seconds,
+                 "Seconds that ranks which meet again wait for one that lives and does not come [30]")
+      ->type_name("S");
   app.add_option("-H,--hosts", hosts, "HOST:SLOTS,...; only this host so far")->type_name("LIST");
   app.add_option("--output-filename", job.output_directory, "Also write DIR/rank.N/stdout and stderr")
       ->type_name("DIR");
@@ -160,6 +167,13 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   if (!count)
     return Status::invalid_argument(text("-np ", num_proc, ": the number of ranks is a whole number from 1"));
   job.num_proc = static_cast<int>(*count);
+  if (!min_num_proc.empty()) {
+    const auto fewest = whole_number(min_num_proc, 1, *count);
+    if (!fewest)
+      return Status::invalid_argument(text("--min-np ", min_num_proc, ": expected a whole number from 1 to ",
+                                           *count, ", the number of ranks (-np)"));
+    job.min_num_proc = static_cast<int>(*fewest);
+  }
   if (job.command.empty())
     return Status::invalid_argument("the program is missing: hvdrun -np N PROGRAM [ARGUMENTS...]");
   if (job.command.front().empty()) return Status::invalid_argument("the program's name is empty");
@@ -182,14 +196,16 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
     return Status::invalid_argument("--stall-check and --no-stall-check exclude each other");
   if (no_stall_check) job.settings.emplace_back("HVD_STALL_CHECK_DISABLE", "1");
 
-  for (const double seconds : {failure_grace_seconds, kill_grace_seconds}) {
+  for (const double seconds : {failure_grace_seconds, kill_grace_seconds, patience_seconds}) {
     const bool is_sensible = seconds >= 0 && seconds <= 1e6;  // not a number is not
     if (!is_sensible) {
-      return Status::invalid_argument("--failure-grace and --kill-grace are seconds from 0 to 1000000");
+      return Status::invalid_argument(
+          "--failure-grace, --kill-grace and --elastic-timeout are seconds from 0 to 1000000");
     }
   }
   job.failure_grace = std::chrono::milliseconds(std::llround(failure_grace_seconds * 1000));
   job.kill_grace = std::chrono::milliseconds(std::llround(kill_grace_seconds * 1000));
+  job.meet_again_patience = std::chrono::milliseconds(std::llround(patience_seconds * 1000));
   job.prefix = !no_prefix;
   job.bind = !no_bind;
   return line;

@@ -16,6 +16,10 @@ inline constexpr int kExitSignalBase = 128;     // plus the number of the signal
 
 struct JobOptions {
   int num_proc = 0;
+  // The job goes on without ranks that it loses while this many are left; 0: it ends with the first …
+  int min_num_proc = 0;
+  // … and those who meet again wait this long for a rank that lives and does not come.
+  std::chrono::milliseconds meet_again_patience{30000};
   // The program as the user named it, then its arguments; never empty in a job.
   std::vector<std::string> command;
   bool bind = true;              // bind ranks to cores of their own

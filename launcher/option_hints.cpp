@@ -14,7 +14,8 @@ struct ForeignOption {
 
 constexpr std::string_view kOneHost =
     "hvdrun starts ranks on this host only so far; for several hosts use mpirun for now";
-constexpr std::string_view kElastic = "elastic jobs come later; leave it out and restart from a checkpoint";
+constexpr std::string_view kElastic =
+    "jobs that grow come later; leave it out (--min-np lets a job go on without ranks that it loses)";
 constexpr std::string_view kOwnTransport =
     "not needed: ranks find each other by themselves; to run over MPI start the program with mpirun instead "
     "of hvdrun";
@@ -60,13 +61,10 @@ constexpr ForeignOption kForeign[] = {
     {"--no-hierarchical-allgather", kNoKnob},
     {"--timeline-filename", kTimeline},
     {"--timeline-mark-cycles", kTimeline},
-    {"--min-np", kElastic},
     {"--max-np", kElastic},
-    {"--min-num-proc", kElastic},
     {"--max-num-proc", kElastic},
     {"--slots-per-host", kElastic},
     {"--host-discovery-script", kElastic},
-    {"--elastic-timeout", kElastic},
     {"--reset-limit", kElastic},
     {"--blacklist-cooldown-range", kElastic},
 };

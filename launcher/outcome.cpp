@@ -4,6 +4,7 @@
 #include <csignal>
 #include <map>
 
+#include "horovod_cpp/base/rank_list.h"
 #include "horovod_cpp/base/text.h"
 #include "launcher/job.h"
 #include "launcher/signal_name.h"
@@ -59,10 +60,15 @@ std::vector<std::string> others(const std::vector<RankEnd>& ends, const RankEnd*
 
 }  // namespace
 
+std::string words_of_loss(const RankEnd& end, const std::vector<int>& left) {
+  return text("rank ", end.rank, " (pid ", end.pid, ") ", how(end), "; the job goes on with ",
+              name_of_ranks(left));
+}
+
 Outcome outcome_of(const std::vector<RankEnd>& ends, std::optional<int> passed_on) {
   Outcome outcome;
-  const bool any_failed =
-      std::any_of(ends.begin(), ends.end(), [](const RankEnd& end) { return end.failed(); });
+  const bool any_failed = std::any_of(ends.begin(), ends.end(),
+                                      [](const RankEnd& end) { return end.failed() && !end.job_went_on; });
   if (!any_failed) return outcome;
 
   if (passed_on) {

@@ -19,6 +19,7 @@ struct RankEnd {
   std::chrono::steady_clock::time_point seen;
   bool ended_by_us = false;  // after hvdrun had sent it SIGTERM or SIGKILL
   std::string start_error;   // why its program could not be executed; empty: it ran
+  bool job_went_on = false;  // it failed, and enough were left
 
   bool failed() const { return exit_code != 0 || signal != 0; }
 };
@@ -35,7 +36,10 @@ struct Outcome {
 // it. Ranks that lose a peer end within milliseconds, and the kernel does not say who was first: within 200
 // ms of the first failure a rank that was killed from outside or crashed goes before ranks that exited or
 // aborted, as those that notice do. After a signal to hvdrun: 0 if all ranks ended with 0 nevertheless (they
-// took it as a request), else 128 + the signal.
+// took it as a request), else 128 + the signal. If the job went on without every rank that failed, it has ended well.
 Outcome outcome_of(const std::vector<RankEnd>& ends, std::optional<int> passed_on);
+
+// "rank 2 (pid 7) was killed by SIGKILL; the job goes on with ranks 0, 1, 3"
+std::string words_of_loss(const RankEnd& end, const std::vector<int>& left);
 
 }  // namespace hvd::launcher

@@ -10,11 +10,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include "horovod_cpp/base/rank_list.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/rendezvous/server.h"
 #include "launcher/descendants.h"
@@ -25,6 +25,7 @@
 #include "launcher/outcome.h"
 #include "launcher/program_lookup.h"
 #include "launcher/rank_process.h"
+#include "launcher/roster.h"
 #include "launcher/signal_name.h"
 
 namespace hvd::launcher {
@@ -76,6 +77,8 @@ class Supervisor {
   void read_start_failures();
   void reap();
   void note_end(pid_t pid, int status);
+  void note_failure(RankEnd& end);
+  void note_given_up();
   void end_what_is_due();
   void wait_for_something();
   void report();
@@ -94,7 +97,7 @@ class Supervisor {
 
   Ending ending_;
   JobOutputs outputs_;
-  std::map<pid_t, int> running_;             // ranks by process
+  Roster roster_;
   std::map<int, std::string> start_errors_;  // of ranks whose program could not be executed
   std::optional<int> start_exit_status_;     // … and what a shell's exit status would be
   std::vector<RankEnd> ends_;
@@ -141,7 +144,8 @@ Status Supervisor::prepare() {
   auto key = make_job_key();
   if (!key.is_ok()) return key.status();
   job_key_ = *key;
-  auto server = RendezvousServer::listen("127.0.0.1", plan_.options.num_proc, job_key_);
+  const LossPolicy losses{plan_.options.min_num_proc, plan_.options.meet_again_patience};
+  auto server = RendezvousServer::listen("127.0.0.1", plan_.options.num_proc, job_key_, losses);
   if (!server.is_ok()) return server.status();
   server_ = std::move(*server);
   return {};
@@ -180,14 +184,14 @@ Status Supervisor::start(int rank, const std::string& rendezvous, int null_fd) {
   const auto pid = start_rank(start, setup_);
   if (!pid.is_ok()) return pid.status();
 
-  running_[pid.value()] = rank;
+  roster_.started(pid.value(), rank);
   verbose(text("rank ", rank, ": pid ", pid.value(),
                start.cpus.empty() ? ", not bound" : ", bound to processors ", name_of_cpus(start.cpus)));
   return {};
 }
 
 void Supervisor::pass_on(int signal) {
-  for (const auto& [pid, rank] : running_) {
+  for (const auto& [pid, rank] : roster_.running()) {
     kill(-pid, signal);
     if (is_terminating(signal)) kill(-pid, SIGCONT);
   }
@@ -232,10 +236,10 @@ void Supervisor::read_start_failures() {
 }
 
 void Supervisor::note_end(pid_t pid, int status) {
-  const auto rank = running_.find(pid);
-  if (rank == running_.end()) return;  // something a rank had started
+  const auto rank = roster_.ended(pid);
+  if (!rank) return;  // something a rank had started
   RankEnd end;
-  end.rank = rank->second;
+  end.rank = *rank;
   end.pid = pid;
   end.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
   end.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -246,9 +250,29 @@ void Supervisor::note_end(pid_t pid, int status) {
     end.ended_by_us = false;  // the signal that followed found it gone
     end.exit_code = start_exit_status_.value_or(end.exit_code);
   }
-  running_.erase(rank);
-  ends_.push_back(end);
-  if (end.failed()) ending_.rank_failed(end.seen);
+  server_->rank_ended(end.rank, !end.failed());
+  if (end.failed()) note_failure(end);
+  ends_.push_back(std::move(end));
+}
+
+void Supervisor::note_failure(RankEnd& end) {
+  const bool was_given_up = roster_.was_given_up(end.rank);
+  const auto left = roster_.left();
+  end.job_went_on = was_given_up || (end.start_error.empty() && ending_.is_running() && !left.empty() &&
+                                     server_->can_go_on());
+  if (!end.job_went_on) {
+    ending_.rank_failed(end.seen);
+  } else if (!was_given_up) {
+    outputs_.say(words_of_loss(end, left));
+  }
+}
+
+void Supervisor::note_given_up() {
+  for (const auto& [pid, rank] : roster_.give_up(server_->given_up())) {
+    outputs_.say(text("rank ", rank, " (pid ", pid,
+                      ") did not come when the others met again after a loss; the job goes on with ",
+                      name_of_ranks(roster_.left())));
+  }
 }
 
 void Supervisor::reap() {
@@ -264,7 +288,7 @@ void Supervisor::reap() {
   if (pid < 0) {
     everybody_gone_ = true;
     if (passed_on_) flush_until_ = Deadline::after(kFlushAfterSignal);
-  } else if (running_.empty()) {
+  } else if (roster_.left().empty()) {
     ending_.ranks_have_ended(Clock::now());
   }
 }
@@ -273,7 +297,7 @@ void Supervisor::end_what_is_due() {
   if (everybody_gone_) return;
   while (const auto signal = ending_.due(Clock::now())) {
     sent_signal_ = true;
-    if (*signal == SIGTERM && !running_.empty()) {
+    if (*signal == SIGTERM && !roster_.running().empty()) {
       verbose("the ranks that are left get SIGTERM");
       pass_on(SIGTERM);
       continue;
@@ -300,7 +324,10 @@ void Supervisor::wait_for_something() {
   if (poll(polls.data(), polls.size(), deadline.poll_timeout_ms()) <= 0) return;
   if (polls[0].revents != 0) read_signals();
   if (polls[1].revents != 0) read_control();
-  if (polls[2].revents != 0) server_->handle_events();
+  if (polls[2].revents != 0) {
+    server_->handle_events();
+    note_given_up();
+  }
   outputs_.handle(polls);
 }
 

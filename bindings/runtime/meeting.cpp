@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "bindings/runtime/placement.h"
 #include "bindings/runtime/plugin_loader.h"
 #include "horovod_cpp/base/text.h"
+#include "horovod_cpp/coordinator/process_sets.h"
 #include "horovod_cpp/rendezvous/client.h"
 #include "horovod_cpp/transport/inproc/inproc.h"
 #include "horovod_cpp/transport/shm/local_mesh.h"
@@ -15,6 +17,29 @@
 namespace hvd {
 namespace {
 
+// What a rank brings to the rendezvous.
+struct Visitor {
+  std::int32_t host = 0;
+  TcpContact contact;
+};
+
+Bytes encode(std::int32_t host, const TcpContact& contact) {
+  ByteWriter out;
+  out.put(host);
+  out.put_bytes(hvd::encode(contact));
+  return out.take();
+}
+
+Result<Visitor> decode_visitor(std::span<const std::byte> bytes) {
+  ByteReader in(bytes);
+  Visitor visitor;
+  visitor.host = in.get<std::int32_t>();
+  const auto contact = decode_tcp_contact(in.get_bytes());
+  HVD_RETURN_IF_ERROR(contact.status());
+  visitor.contact = contact.value();
+  return visitor;
+}
+
 Result<std::vector<TcpContact>> decode_contacts(const std::vector<Bytes>& encoded) {
   std::vector<TcpContact> contacts;
   for (std::size_t rank = 0; rank < encoded.size(); ++rank) {
@@ -25,20 +50,48 @@ Result<std::vector<TcpContact>> decode_contacts(const std::vector<Bytes>& encode
   return contacts;
 }
 
-Result<std::unique_ptr<Transport>> meet_by_rendezvous(const LaunchEnvironment& launch,
-                                                      std::chrono::seconds timeout) {
-  const auto [rank, size] = std::pair{launch.placement.rank, launch.placement.size};
+Result<std::unique_ptr<Transport>> meet_nobody() {
+  auto alone = make_inproc_transports(1);
+  if (alone.empty()) return Status::unavailable("out of memory");
+  return std::move(alone.front());
+}
+
+// hvdrun answers when it has decided who is left; that it does not hang is the only thing to wait for here.
+Deadline meeting_deadline(std::chrono::seconds timeout, Meet whom) {
+  return whom == Meet::all ? Deadline::after(timeout) : Deadline::never();
+}
+
+Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::chrono::seconds timeout, Meet whom) {
   const Result<TcpListener> listener = TcpListener::open();
   HVD_RETURN_IF_ERROR(listener.status());
-  const auto met = rendezvous(launch.rendezvous, launch.job_key, rank, size,
-                              encode(listener.value().contact()), Deadline::after(timeout));
+  const auto met = rendezvous(launch.rendezvous, launch.job_key, launch.placement.rank, launch.placement.size,
+                              encode(launch.placement.cross_rank, listener.value().contact()),
+                              meeting_deadline(timeout, whom), whom == Meet::survivors);
   HVD_RETURN_IF_ERROR(met.status());
-  const auto contacts = decode_contacts(met.value());
-  HVD_RETURN_IF_ERROR(contacts.status());
-  auto sockets = connect_tcp_mesh(rank, size, listener.value(), contacts.value(), launch.job_key,
+  std::vector<int> hosts;
+  std::vector<TcpContact> contacts;
+  for (std::size_t i = 0; i < met.value().ranks.size(); ++i) {
+    Result<Visitor> visitor = decode_visitor(met.value().payloads[i]);
+    if (!visitor.is_ok()) return visitor.status().with_prefix(text("rank ", met.value().ranks[i], ": "));
+    hosts.push_back(visitor.value().host);
+    contacts.push_back(std::move(visitor.value().contact));
+  }
+  const int mine = position_in(met.value().ranks, launch.placement.rank);
+  if (mine < 0) return Status::internal("the rendezvous server answered without this rank");
+  Meeting meeting{place_among(hosts, mine), nullptr};
+  if (contacts.size() == 1) {
+    auto alone = meet_nobody();
+    HVD_RETURN_IF_ERROR(alone.status());
+    meeting.transport = std::move(alone).value();
+    return meeting;
+  }
+  auto sockets = connect_tcp_mesh(mine, meeting.placement.size, listener.value(), contacts, launch.job_key,
                                   Deadline::after(timeout));
   HVD_RETURN_IF_ERROR(sockets.status());
-  return make_tcp_transport(rank, std::move(sockets).value());
+  auto transport = make_tcp_transport(mine, std::move(sockets).value());
+  HVD_RETURN_IF_ERROR(transport.status());
+  meeting.transport = std::move(transport).value();
+  return meeting;
 }
 
 Result<std::unique_ptr<Transport>> meet_by_mpi() {
@@ -51,8 +104,12 @@ Result<std::unique_ptr<Transport>> meet_by_mpi() {
 
 }  // namespace
 
-Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout) {
+Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout, Meet whom) {
   Meeting meeting{launch.placement, nullptr};
+  if (whom == Meet::survivors && (launch.launcher != Launcher::hvdrun || launch.placement.size == 1)) {
+    return Status::unavailable(
+        "the ranks that are left can meet again only in a job of hvdrun, started with --min-np");
+  }
   if (launch.launcher == Launcher::mpi) {
     auto transport = meet_by_mpi();
     HVD_RETURN_IF_ERROR(transport.status());
@@ -64,13 +121,11 @@ Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeo
     meeting.placement.cross_rank =
         std::min(meeting.placement.cross_size - 1, meeting.placement.rank / meeting.placement.local_size);
   } else if (launch.placement.size > 1) {
-    auto transport = meet_by_rendezvous(launch, timeout);
-    HVD_RETURN_IF_ERROR(transport.status());
-    meeting.transport = std::move(transport).value();
+    return meet_by_rendezvous(launch, timeout, whom);
   } else {
-    auto alone = make_inproc_transports(1);
-    if (alone.empty()) return Status::unavailable("out of memory");
-    meeting.transport = std::move(alone.front());
+    auto alone = meet_nobody();
+    HVD_RETURN_IF_ERROR(alone.status());
+    meeting.transport = std::move(alone).value();
   }
   return meeting;
 }

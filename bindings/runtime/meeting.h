@@ -20,9 +20,16 @@ struct Meeting {
   std::unique_ptr<Transport> transport;
 };
 
+// Whom a process meets.
+enum class Meet {
+  all,        // ranks of the job
+  survivors,  // after a loss: those who are left, as hvdrun decides
+};
+
 // Collective. Under hvdrun by its rendezvous server and TCP; under mpirun by the MPI plugin; alone without either.
 // `timeout` runs anew once all have come: a late rank must not take the others' time to connect.
-Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout);
+// unavailable: survivors can meet under hvdrun only.
+Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout, Meet whom);
 
 // What ranks of one host have in common.
 struct LocalGroup {

@@ -32,14 +32,15 @@ Status refuse(const char* setting, const std::string& value, const std::string& 
   return Status::unavailable(text("HVD_", setting, "=", value, ": ", why));
 }
 
-Status check(const Choice& choice, Launcher launcher, int size, const Status& local_group) {
+Status check(const Choice& choice, Launcher launcher, int size, Meet whom, const Status& local_group) {
+  const bool is_last_survivor = whom == Meet::survivors && size == 1;
   for (const auto& [setting, value] :
        {std::pair{"CONTROL", choice.control}, std::pair{"CPU_OPERATIONS", choice.cpu_operations}}) {
     if (value == "shm" && !local_group.is_ok()) return refuse(setting, value, local_group.message());
     if (value == "mpi" && launcher != Launcher::mpi) {
       return refuse(setting, value, "start the program with mpirun, or leave the setting out");
     }
-    if (value == "tcp" && (launcher != Launcher::hvdrun || size == 1)) {
+    if (value == "tcp" && (launcher != Launcher::hvdrun || size == 1) && !is_last_survivor) {
       return refuse(setting, value,
                     "start the program with hvdrun on two or more ranks, or leave the setting out");
     }
@@ -66,13 +67,12 @@ Result<std::unique_ptr<Collectives>> open_cpu_collectives(const std::string& nam
 }
 
 // The GPU backend, if every rank has a GPU, a driver and NCCL; nothing otherwise.
-Result<std::unique_ptr<Collectives>> open_cuda_collectives(const Placement& place, Transport& bootstrap,
-                                                           Deadline deadline) {
+Result<std::unique_ptr<Collectives>> open_cuda_collectives(int gpu, Transport& bootstrap, Deadline deadline) {
   const auto plugin = load_plugin("cuda");
   std::shared_ptr<Device> device;
   std::string details;
   const bool has_gpu = plugin.is_ok() && plugin.value()->probe(&details).is_ok() &&
-                       plugin.value()->open_device(place.local_rank, &device).is_ok();
+                       plugin.value()->open_device(gpu, &device).is_ok();
   const std::byte mine{static_cast<unsigned char>(has_gpu)};
   std::vector<Bytes> all;
   HVD_RETURN_IF_ERROR(bootstrap.all_gather({&mine, 1}, all, deadline));
@@ -82,8 +82,8 @@ Result<std::unique_ptr<Collectives>> open_cuda_collectives(const Placement& plac
   return open_plugin_collectives(*plugin.value(), bootstrap, device, deadline);
 }
 
-Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironment& launch) {
-  Result<Meeting> meeting = meet(launch, config.start_timeout);
+Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironment& launch, Meet whom) {
+  Result<Meeting> meeting = meet(launch, config.start_timeout, whom);
   HVD_RETURN_IF_ERROR(meeting.status());
   const Deadline deadline = Deadline::after(config.start_timeout);
   Transport& bootstrap = *meeting->transport;
@@ -95,7 +95,7 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
   Result<LocalGroup> local = join_local_group(bootstrap, deadline);
   if (!local.is_ok() && local.status().code() != StatusCode::unavailable) return local.status();
   const Choice choice = choose(config, local.is_ok(), launch.launcher);
-  HVD_RETURN_IF_ERROR(check(choice, launch.launcher, parts.placement.size, local.status()));
+  HVD_RETURN_IF_ERROR(check(choice, launch.launcher, parts.placement.size, whom, local.status()));
 
   if (choice.control == "shm") {
     auto control = open_stream_transport(*local->memory, "shm", deadline);
@@ -107,7 +107,8 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
                                   local.is_ok() ? &*local : nullptr, deadline);
   HVD_RETURN_IF_ERROR(agree(bootstrap, cpu.status(), deadline));
   parts.collectives.push_back(std::move(cpu).value());
-  auto cuda = open_cuda_collectives(parts.placement, bootstrap, deadline);
+  // Survivors keep the GPU that they have.
+  auto cuda = open_cuda_collectives(launch.placement.local_rank, bootstrap, deadline);
   HVD_RETURN_IF_ERROR(agree(bootstrap, cuda.status(), deadline));
   if (cuda.value()) parts.collectives.push_back(std::move(cuda).value());
 
@@ -122,16 +123,24 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
   return Session::create(std::move(parts));
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Session>> open_session(const EnvironmentLookup& lookup) {
+Result<std::unique_ptr<Session>> open(const EnvironmentLookup& lookup, Meet whom) {
   const Result<Config> config = Config::from(lookup);
   HVD_RETURN_IF_ERROR(config.status());
   const Result<LaunchEnvironment> launch = read_launch_environment(lookup);
   HVD_RETURN_IF_ERROR(launch.status());
-  return open(config.value(), launch.value());
+  return open(config.value(), launch.value(), whom);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> open_session(const EnvironmentLookup& lookup) {
+  return open(lookup, Meet::all);
 }
 
 Result<std::unique_ptr<Session>> open_session() { return open_session(process_environment()); }
+
+Result<std::unique_ptr<Session>> open_session_of_survivors(const EnvironmentLookup& lookup) {
+  return open(lookup, Meet::survivors);
+}
 
 }  // namespace hvd

@@ -8,6 +8,7 @@
 #include "horovod_cpp/base/log.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/session.h"
+#include "horovod_cpp/torch/elastic.h"
 #include "horovod_cpp/torch/errors.h"
 #include "horovod_cpp/world.h"
 
@@ -143,6 +144,30 @@ void shutdown() {
     process().context = nullptr;
   }
   if (context) throw_if_failed(shut_down(context, process().config));
+}
+
+void meet_survivors() {
+  const std::lock_guard lock(process().mutex);
+  std::shared_ptr<Context> old = std::move(process().context);
+  process().context = nullptr;
+  int attempts = 1;
+  if (old) {
+    attempts = old->size();
+    // Whatever this rank met, the others are to know that it has left.
+    old->session().abort(Status::aborted(text("rank ", old->rank(), " meets those who are left")));
+    old.reset();
+  }
+  while (true) {
+    auto opened = open_session_of_survivors(process_environment());
+    // Another rank may be lost while they meet; each time there are fewer.
+    const bool may_be_another_loss = opened.status().code() == StatusCode::aborted;
+    if (!opened.is_ok() && may_be_another_loss && --attempts > 0) continue;
+    if (opened.status().code() == StatusCode::invalid_argument) {
+      throw WorldError(Status::aborted(opened.status().message()));
+    }
+    process().context = std::make_shared<Context>(value_or_throw(std::move(opened)));
+    return;
+  }
 }
 
 bool is_initialized() {

@@ -2,14 +2,12 @@
 
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
-#include <torch/optim/lbfgs.h>
-#include <torch/serialize/archive.h>
 
 #include <exception>
-#include <optional>
 #include <typeinfo>
 
 #include "bindings/torch/model_agreement.h"
+#include "bindings/torch/optimizer_archive.h"
 #include "bindings/torch/tensor_facts.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/process_sets.h"
@@ -42,50 +40,6 @@ std::vector<std::string> lines_of(const Optimizer& optimizer) {
     }
   }
   return lines;
-}
-
-// LBFGS keeps a vector that every step fills before it reads it. Its unused end has undefined tensors, which an archive cannot hold.
-void drop_scratch(Optimizer& optimizer) {
-  for (auto& [parameter, state] : optimizer.state()) {
-    if (auto* const lbfgs = dynamic_cast<torch::optim::LBFGSParamState*>(state.get()))
-      lbfgs->al(std::nullopt);
-  }
-}
-
-std::string saved(Optimizer& optimizer) {
-  drop_scratch(optimizer);
-  torch::serialize::OutputArchive archive;
-  optimizer.save(archive);
-  std::string bytes;
-  archive.save_to([&bytes](const void* data, std::size_t size) {
-    bytes.append(static_cast<const char*>(data), size);
-    return size;
-  });
-  return bytes;
-}
-
-// The device of all parameters; nothing if there are several.
-std::optional<c10::Device> only_device(const Optimizer& optimizer) {
-  std::optional<c10::Device> device;
-  for (const auto& group : optimizer.param_groups()) {
-    for (const at::Tensor& parameter : group.params()) {
-      if (device && *device != parameter.device()) return std::nullopt;
-      device = parameter.device();
-    }
-  }
-  return device;
-}
-
-void load(Optimizer& optimizer, const at::Tensor& bytes) {
-  torch::serialize::InputArchive archive;
-  archive.load_from(static_cast<const char*>(bytes.const_data_ptr()), static_cast<std::size_t>(bytes.numel()),
-                    only_device(optimizer));
-  if (archive.keys().empty()) {
-    throw std::invalid_argument(
-        text("its save() writes nothing: override save() and load() of ", typeid(optimizer).name()));
-  }
-  optimizer.state().clear();
-  optimizer.load(archive);
 }
 
 // Runs `body`; if it throws on any rank, all throw.
@@ -134,7 +88,7 @@ void broadcast_optimizer_state(Optimizer& optimizer, int root, const BroadcastOp
   std::string archive;
   const bool is_root = context->rank() == root;
   all_or_none(*context, settled("saved"), "saving", [&] {
-    if (is_root) archive = saved(optimizer);
+    if (is_root) archive = archive_of(optimizer);
   });
   at::Tensor size = at::zeros({1}, c10::ScalarType::Long);
   *size.mutable_data_ptr<std::int64_t>() = static_cast<std::int64_t>(archive.size());
@@ -144,7 +98,9 @@ void broadcast_optimizer_state(Optimizer& optimizer, int root, const BroadcastOp
                              : at::zeros({count}, c10::ScalarType::Byte);
   broadcast_(bytes, root, {.name = named("bytes"), .context = context});
   all_or_none(*context, settled("loaded"), "loading", [&] {
-    if (!is_root) load(optimizer, bytes);
+    if (is_root) return;
+    load_archive(optimizer, static_cast<const char*>(bytes.const_data_ptr()),
+                 static_cast<std::size_t>(count));
   });
 }
 

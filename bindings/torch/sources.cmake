@@ -11,6 +11,7 @@ set(HVD_TORCH_SOURCES
     context.cpp
     device_order.cpp
     distributed_optimizer.cpp
+    elastic.cpp
     errors.cpp
     exchanges.cpp
     gradient_arena.cpp
@@ -27,6 +28,7 @@ set(HVD_TORCH_SOURCES
     integer_average.cpp
     model_agreement.cpp
     operation.cpp
+    optimizer_archive.cpp
     optimizer_options.cpp
     optimizer_state.cpp
     parameters.cpp

@@ -22,6 +22,8 @@ using namespace rendezvous_protocol;  // NOLINT(google-build-using-namespace)
 // How often the server is asked who is missing, so that a passed deadline can be explained.
 constexpr auto kAskInterval = std::chrono::milliseconds(200);
 constexpr auto kRetryInterval = std::chrono::milliseconds(50);
+// A server that answers no question for so long is gone, whatever its socket says.
+constexpr auto kLongestSilence = std::chrono::seconds(30);
 
 // One attempt; unavailable if it failed in a way that another attempt may mend.
 Result<UniqueFd> connect_once(const SocketAddress& address, Deadline deadline) {
@@ -46,7 +48,7 @@ Result<UniqueFd> connect_until(const SocketAddress& address, Deadline deadline) 
   }
 }
 
-std::string list_of(const std::vector<std::int32_t>& ranks) {
+std::string list_of(const std::vector<int>& ranks) {
   std::string out;
   for (const auto rank : ranks) out += (out.empty() ? "" : ", ") + std::to_string(rank);
   return out;
@@ -61,12 +63,16 @@ Status explain_deadline(const std::optional<Attendance>& attendance, int size) {
   return Status::timed_out(message);
 }
 
-Result<std::vector<Bytes>> await_answer(int socket, int size, Deadline deadline) {
+Result<Company> await_answer(int socket, int size, Deadline deadline) {
   MessageReader reader(max_answer_bytes(size));
   std::optional<Attendance> attendance;
   Deadline next_ask = Deadline::after({});
+  Deadline silence_ends = Deadline::after(kLongestSilence);
   while (true) {
     if (deadline.passed()) return explain_deadline(attendance, size);
+    if (silence_ends.passed()) {
+      return Status::aborted(text("the server has not answered for ", kLongestSilence.count(), " s"));
+    }
     if (next_ask.passed()) {
       // A failure shows at the next read, after what the server may have said before.
       [[maybe_unused]] const Status ignored = send_all(socket, encode_ask(), deadline);
@@ -91,24 +97,25 @@ Result<std::vector<Bytes>> await_answer(int socket, int size, Deadline deadline)
     if (reader.type() == MessageType::gathered) {
       auto gathered = decode_gathered(reader.body(), size);
       if (!gathered.is_ok()) return gathered.status();
-      return std::move(gathered->payloads);
+      return Company{std::move(gathered->ranks), std::move(gathered->payloads)};
     }
     if (reader.type() == MessageType::progress) {
       auto decoded = decode_attendance(reader.body());
       if (!decoded.is_ok()) return decoded.status();
       attendance = std::move(decoded).value();
+      silence_ends = Deadline::after(kLongestSilence);
     }
   }
 }
 
-Result<std::vector<Bytes>> meet(const std::string& address, const Hello& hello, Deadline deadline) {
+Result<Company> meet(const std::string& address, const Hello& hello, Deadline deadline) {
   if (hello.payload.size() > kMaxPayloadBytes) {
     return Status::invalid_argument(text("the payload has ", hello.payload.size(), " bytes; at most ",
                                          kMaxPayloadBytes, " are possible"));
   }
   const auto parsed = SocketAddress::parse(address);
   if (!parsed.is_ok()) return parsed.status();
-  const auto socket = connect_until(parsed.value(), deadline);
+  const auto socket = connect_until(parsed.value(), deadline.earlier(Deadline::after(kLongestSilence)));
   if (!socket.is_ok()) return socket.status();
   const int fd = socket.value().get();
   if (Status sent = send_all(fd, encode(hello), deadline); sent.code() == StatusCode::timed_out) return sent;
@@ -117,12 +124,13 @@ Result<std::vector<Bytes>> meet(const std::string& address, const Hello& hello, 
 
 }  // namespace
 
-Result<std::vector<Bytes>> rendezvous(const std::string& address, const std::string& job_key, int rank,
-                                      int size, std::span<const std::byte> mine, Deadline deadline) {
+Result<Company> rendezvous(const std::string& address, const std::string& job_key, int rank, int size,
+                           std::span<const std::byte> mine, Deadline deadline, bool after_loss) {
   Hello hello;
   hello.job_key = job_key;
   hello.rank = rank;
   hello.size = size;
+  hello.after_loss = after_loss;
   hello.payload.assign(mine.begin(), mine.end());
   auto met = meet(address, hello, deadline);
   if (met.is_ok()) return met;

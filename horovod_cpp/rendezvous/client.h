@@ -11,12 +11,20 @@
 
 namespace hvd {
 
-// Blocks until all `size` ranks have come; result[r] is what rank r brought
-// (at most 1 MiB). Can be called again: the ranks meet in a new round. Any
-// thread. A server that does not listen yet is tried again until the deadline.
+// Who has met: ascending numbers, as the job was started with, and what each brought.
+struct Company {
+  std::vector<int> ranks;
+  std::vector<Bytes> payloads;  // payloads[i] is of ranks[i]
+};
+
+// Blocks until all ranks of the job have come; `mine` has at most 1 MiB. Can be called again: the ranks meet in a new round.
+// Those that the launcher knows to have ended are not waited for if the job may lose ranks (hvdrun --min-np); nor, with `after_loss`, are
+// those who live but do not come in the time that the launcher grants.
+// `rank` and `size` are always those that the job was started with. Any thread. A server that does not listen yet is tried again until
+// the deadline.
 // Errors: invalid_argument, unavailable: the server refused, with its reason; timed_out: which ranks had come
 // and which were missing; aborted: the server went away.
-Result<std::vector<Bytes>> rendezvous(const std::string& address, const std::string& job_key, int rank,
-                                      int size, std::span<const std::byte> mine, Deadline deadline);
+Result<Company> rendezvous(const std::string& address, const std::string& job_key, int rank, int size,
+                           std::span<const std::byte> mine, Deadline deadline, bool after_loss = false);
 
 }  // namespace hvd

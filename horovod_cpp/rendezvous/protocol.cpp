@@ -1,5 +1,8 @@
 #include "horovod_cpp/rendezvous/protocol.h"
 
+#include <algorithm>
+#include <functional>
+
 #include "horovod_cpp/base/secret.h"
 #include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
@@ -17,13 +20,14 @@ Bytes message(MessageType type, std::span<const std::byte> body) {
   return bytes;
 }
 
-void put_ranks(ByteWriter& out, const std::vector<std::int32_t>& ranks) {
+void put_ranks(ByteWriter& out, const std::vector<int>& ranks) {
   out.put_bytes(std::as_bytes(std::span(ranks)));
 }
 
-std::vector<std::int32_t> get_ranks(ByteReader& in) {
+std::vector<int> get_ranks(ByteReader& in) {
+  static_assert(sizeof(int) == sizeof(std::int32_t));
   const auto bytes = in.get_bytes();
-  std::vector<std::int32_t> ranks(bytes.size() / sizeof(std::int32_t));
+  std::vector<int> ranks(bytes.size() / sizeof(std::int32_t));
   if (!ranks.empty()) std::memcpy(ranks.data(), bytes.data(), ranks.size() * sizeof(std::int32_t));
   return ranks;
 }
@@ -43,6 +47,7 @@ Bytes encode(const Hello& hello) {
   out.put_text(hello.job_key);
   out.put(hello.rank);
   out.put(hello.size);
+  out.put(static_cast<std::uint8_t>(hello.after_loss));
   out.put_bytes(hello.payload);
   return message(MessageType::hello, out.bytes());
 }
@@ -60,7 +65,7 @@ Bytes encode(const Attendance& attendance) {
 Bytes encode(const Gathered& gathered) {
   ByteWriter out;
   out.put(gathered.round);
-  out.put(static_cast<std::uint32_t>(gathered.payloads.size()));
+  put_ranks(out, gathered.ranks);
   for (const Bytes& payload : gathered.payloads) out.put_bytes(payload);
   return message(MessageType::gathered, out.bytes());
 }
@@ -83,8 +88,12 @@ Result<Gathered> decode_gathered(std::span<const std::byte> body, int size) {
   ByteReader in(body);
   Gathered gathered;
   gathered.round = in.get<std::uint32_t>();
-  if (in.get<std::uint32_t>() != static_cast<std::uint32_t>(size)) return nonsense();
-  for (int rank = 0; rank < size; ++rank) {
+  gathered.ranks = get_ranks(in);
+  const bool is_ascending = std::adjacent_find(gathered.ranks.begin(), gathered.ranks.end(),
+                                               std::greater_equal<>()) == gathered.ranks.end();
+  if (gathered.ranks.empty() || !is_ascending || gathered.ranks.front() < 0 || gathered.ranks.back() >= size)
+    return nonsense();
+  for (std::size_t i = 0; i < gathered.ranks.size(); ++i) {
     const auto payload = in.get_bytes();
     gathered.payloads.emplace_back(payload.begin(), payload.end());
   }
@@ -109,6 +118,7 @@ Result<Hello> check_hello(std::span<const std::byte> body, const std::string& jo
   hello.job_key = in.get_text();
   hello.rank = in.get<std::int32_t>();
   hello.size = in.get<std::int32_t>();
+  hello.after_loss = in.get<std::uint8_t>() != 0;
   const auto payload = in.get_bytes();
   if (in.failed() || in.remaining() > 0) return Status::invalid_argument("the greeting cannot be read");
   hello.payload.assign(payload.begin(), payload.end());

@@ -16,11 +16,12 @@
 
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/base/wire.h"
+#include "horovod_cpp/rendezvous/membership.h"
 
 namespace hvd::rendezvous_protocol {
 
 inline constexpr std::uint32_t kMagic = 0x52445648;  // "HVDR"
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 // What one rank may contribute.
 inline constexpr std::size_t kMaxPayloadBytes = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxHelloBytes = kMaxPayloadBytes + 4096;
@@ -33,21 +34,16 @@ struct Hello {
   std::uint32_t protocol_version = kVersion;
   std::string library_version = HVD_VERSION;
   std::string job_key;
-  std::int32_t rank = 0;
+  std::int32_t rank = 0;  // of `size`: as the job was started
   std::int32_t size = 0;
+  bool after_loss = false;  // meets those who are left
   Bytes payload;
 };
 
-// Who has come to the open round.
-struct Attendance {
-  std::vector<std::int32_t> waiting;
-  std::vector<std::int32_t> missing;  // never came …
-  std::vector<std::int32_t> gone;     // … or came, and broke off
-};
-
-// The payloads of all ranks.
+// Who has met, ascending, and the payload of each.
 struct Gathered {
   std::uint32_t round = 0;
+  std::vector<std::int32_t> ranks;
   std::vector<Bytes> payloads;
 };
 

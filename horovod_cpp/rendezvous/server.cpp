@@ -42,17 +42,24 @@ struct Connection {
 
 class RendezvousServer::Body {
  public:
-  Body(UniqueFd listener, UniqueFd epoll, UniqueFd timer, std::string address, int size, std::string job_key)
+  Body(UniqueFd listener, UniqueFd epoll, UniqueFd timer, std::string address, int size, std::string job_key,
+       LossPolicy losses)
       : listener_(std::move(listener)),
         epoll_(std::move(epoll)),
         timer_(std::move(timer)),
         address_(std::move(address)),
         job_key_(std::move(job_key)),
+        membership_(size, losses),
         places_(static_cast<std::size_t>(size)) {}
 
   const std::string& address() const { return address_; }
   int event_fd() const { return epoll_.get(); }
-  int rounds_completed() const { return rounds_completed_; }
+  const Membership& membership() const { return membership_; }
+
+  void rank_ended(int rank, bool well) {
+    membership_.ended(rank, well);
+    close_round_if_over();
+  }
 
   Status start() {
     HVD_RETURN_IF_ERROR(watch(EPOLL_CTL_ADD, listener_.get(), EPOLLIN));
@@ -76,12 +83,9 @@ class RendezvousServer::Body {
 
  private:
   struct Place {
-    int socket = -1;        // of the rank that waits there
-    bool was_left = false;  // a rank came in this round and broke off
+    int socket = -1;  // of the rank that waits there
     Bytes payload;
   };
-
-  int size() const { return static_cast<int>(places_.size()); }
 
   Status watch(int operation, int fd, std::uint32_t events) {
     epoll_event event{};
@@ -133,7 +137,8 @@ class RendezvousServer::Body {
     });
     if (accepting_is_paused_ && watch(EPOLL_CTL_MOD, listener_.get(), EPOLLIN).is_ok())
       accepting_is_paused_ = false;
-    set_timer(unproven() > 0 || accepting_is_paused_);
+    close_round_if_over();
+    set_timer(unproven() > 0 || accepting_is_paused_ || !membership_.patience_ends().is_never());
   }
 
   void serve(int fd) {
@@ -180,54 +185,57 @@ class RendezvousServer::Body {
 
   void handle_message(Connection& connection) {
     if (connection.rank >= 0) {
-      if (connection.reader.type() == MessageType::ask) send(connection, encode(attendance()));
+      if (connection.reader.type() == MessageType::ask) send(connection, encode(membership_.attendance()));
       return;
     }
     if (connection.reader.type() != MessageType::hello) {
       end_with(connection, encode_refusal("a greeting was expected"));
       return;
     }
-    auto hello = check_hello(connection.reader.body(), job_key_, size());
+    auto hello = check_hello(connection.reader.body(), job_key_, membership_.size());
     if (!hello.is_ok()) {
       end_with(connection, encode_refusal(hello.status().message()));
       return;
     }
-    Place& place = places_[static_cast<std::size_t>(hello->rank)];
-    if (place.socket >= 0) {
-      end_with(connection, encode_refusal(text("rank ", hello->rank,
-                                               " is taken: another process has come with this rank")));
+    const Status admitted = membership_.come(hello->rank, hello->after_loss, Clock::now());
+    if (!admitted.is_ok()) {
+      end_with(connection, encode_refusal(admitted.message()));
       return;
     }
     connection.rank = hello->rank;
-    place.socket = connection.socket.get();
-    place.payload = std::move(hello->payload);
-    close_round_if_complete();
+    places_[static_cast<std::size_t>(hello->rank)] = {connection.socket.get(), std::move(hello->payload)};
+    if (hello->after_loss) set_timer(true);
+    close_round_if_over();
   }
 
-  void close_round_if_complete() {
-    for (const Place& place : places_) {
-      if (place.socket < 0) return;
+  // Complete, or beyond hope.
+  void close_round_if_over() {
+    const auto now = Clock::now();
+    if (const Status hopeless = membership_.hopeless(now); !hopeless.is_ok()) {
+      const auto refusal = std::make_shared<const Bytes>(encode_refusal(hopeless.message()));
+      for (int rank = 0; rank < membership_.size(); ++rank) {
+        if (!membership_.is_waiting(rank)) continue;
+        membership_.leave(rank);
+        answer(rank, refusal);
+      }
     }
+    if (!membership_.is_complete(now)) return;
     Gathered gathered;
-    gathered.round = static_cast<std::uint32_t>(rounds_completed_);
-    for (Place& place : places_) gathered.payloads.push_back(std::move(place.payload));
-    const auto answer = std::make_shared<const Bytes>(encode(gathered));
-    for (Place& place : places_) {
-      Connection& connection = connections_.at(place.socket);
-      place = Place();
-      end_with(connection, answer);
-      flush(connection);
+    gathered.round = static_cast<std::uint32_t>(rounds_completed_++);
+    gathered.ranks = membership_.close();
+    for (const int rank : gathered.ranks) {
+      gathered.payloads.push_back(std::move(places_[static_cast<std::size_t>(rank)].payload));
     }
-    ++rounds_completed_;
+    const auto all = std::make_shared<const Bytes>(encode(gathered));
+    for (const int rank : gathered.ranks) answer(rank, all);
   }
 
-  Attendance attendance() const {
-    Attendance out;
-    for (int rank = 0; rank < size(); ++rank) {
-      const Place& place = places_[static_cast<std::size_t>(rank)];
-      (place.socket >= 0 ? out.waiting : place.was_left ? out.gone : out.missing).push_back(rank);
-    }
-    return out;
+  void answer(int rank, const std::shared_ptr<const Bytes>& message) {
+    Place& place = places_[static_cast<std::size_t>(rank)];
+    Connection& connection = connections_.at(place.socket);
+    place = Place();
+    end_with(connection, message);
+    flush(connection);
   }
 
   void send(Connection& connection, Bytes message) {
@@ -269,9 +277,8 @@ class RendezvousServer::Body {
     const auto found = connections_.find(fd);
     if (found == connections_.end()) return;
     if (found->second.rank >= 0) {
-      Place& place = places_[static_cast<std::size_t>(found->second.rank)];
-      place = Place();
-      place.was_left = true;
+      places_[static_cast<std::size_t>(found->second.rank)] = Place();
+      membership_.leave(found->second.rank);
     }
     connections_.erase(found);
   }
@@ -281,6 +288,7 @@ class RendezvousServer::Body {
   const UniqueFd timer_;
   const std::string address_;
   const std::string job_key_;
+  Membership membership_;
   std::vector<Place> places_;  // by rank
   std::map<int, Connection> connections_;
   int rounds_completed_ = 0;
@@ -289,7 +297,7 @@ class RendezvousServer::Body {
 };
 
 Result<std::unique_ptr<RendezvousServer>> RendezvousServer::listen(const std::string& bind_address, int size,
-                                                                   std::string job_key) {
+                                                                   std::string job_key, LossPolicy losses) {
   if (size < 1)
     return Status::invalid_argument(text("rendezvous server: ", size, " ranks; at least 1 is needed"));
   auto address = SocketAddress::parse(bind_address);
@@ -313,7 +321,7 @@ Result<std::unique_ptr<RendezvousServer>> RendezvousServer::listen(const std::st
     return Status::unavailable("rendezvous server: no descriptors: " + error_text(errno));
   }
   auto body = std::make_unique<Body>(std::move(listener).value(), std::move(epoll), std::move(timer),
-                                     bound.value().text(), size, std::move(job_key));
+                                     bound.value().text(), size, std::move(job_key), losses);
   HVD_RETURN_IF_ERROR(body->start());
   return std::unique_ptr<RendezvousServer>(new RendezvousServer(std::move(body)));
 }
@@ -323,6 +331,8 @@ RendezvousServer::~RendezvousServer() = default;
 const std::string& RendezvousServer::address() const { return body_->address(); }
 int RendezvousServer::event_fd() const { return body_->event_fd(); }
 void RendezvousServer::handle_events() { body_->handle_events(); }
-int RendezvousServer::rounds_completed() const { return body_->rounds_completed(); }
+void RendezvousServer::rank_ended(int rank, bool well) { body_->rank_ended(rank, well); }
+bool RendezvousServer::can_go_on() const { return body_->membership().can_go_on(); }
+std::vector<int> RendezvousServer::given_up() const { return body_->membership().given_up(); }
 
 }  // namespace hvd

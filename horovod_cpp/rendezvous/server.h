@@ -3,7 +3,7 @@
 //
 // It lives in somebody else's poll loop (the launcher's): whenever event_fd() is readable, call
 // handle_events(). Nothing blocks. When a round is complete the next one is open, so the ranks can meet
-// again. Who does not know the job key, speaks another version, or claims a rank that is out of range or
+// again; after a loss, those who are left (membership.h). Who does not know the job key, speaks another version, or claims a rank that is out of range or
 // taken is refused with a reason; who says nothing is dropped after a while; neither disturbs the others. A
 // rank that breaks off makes its place free again.
 // Threading: one thread at a time.
@@ -11,8 +11,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "horovod_cpp/base/status.h"
+#include "horovod_cpp/rendezvous/membership.h"
 
 namespace hvd {
 
@@ -21,7 +23,7 @@ class RendezvousServer {
   // `bind_address` is numeric, with or without a port: "127.0.0.1", "0.0.0.0:4000", "[::]:0". Without one, or
   // with port 0, the system chooses it.
   static Result<std::unique_ptr<RendezvousServer>> listen(const std::string& bind_address, int size,
-                                                          std::string job_key);
+                                                          std::string job_key, LossPolicy losses = {});
   ~RendezvousServer();
   RendezvousServer(const RendezvousServer&) = delete;
   RendezvousServer& operator=(const RendezvousServer&) = delete;
@@ -32,8 +34,12 @@ class RendezvousServer {
   int event_fd() const;
   void handle_events();
 
-  // Rounds that are complete.
-  int rounds_completed() const;
+  // The process of a rank has ended, well or not.
+  void rank_ended(int rank, bool well);
+  // Whether the job goes on in spite of what it has lost.
+  bool can_go_on() const;
+  // Ranks that live, or did then, but did not come when the others met again after a loss. Ascending.
+  std::vector<int> given_up() const;
 
  private:
   class Body;

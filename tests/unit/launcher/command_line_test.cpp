@@ -39,6 +39,21 @@ TEST(CommandLine, TakesTheNumberOfRanksInEverySpelling) {
   }
 }
 
+TEST(CommandLine, TakesTheNumberOfRanksThatAreEnough) {
+  EXPECT_EQ(parse({"-np", "4", "p"}).value().job.min_num_proc, 0);
+  for (const char* option : {"--min-np", "--min-num-proc"}) {
+    const auto line = parse({"-np", "4", option, "3", "--elastic-timeout", "2.5", "p"});
+    ASSERT_TRUE(line.is_ok()) << line.status().message();
+    EXPECT_EQ(line.value().job.min_num_proc, 3);
+    EXPECT_EQ(line.value().job.meet_again_patience, std::chrono::milliseconds(2500));
+    for (const char* wrong : {"0", "5", "-1", "two"}) {
+      EXPECT_NE(refusal({"-np", "4", option, wrong, "p"}).find("from 1 to 4"), std::string::npos) << wrong;
+    }
+  }
+  EXPECT_NE(refusal({"-np", "4", "--elastic-timeout", "-1", "p"}).find("--elastic-timeout"),
+            std::string::npos);
+}
+
 TEST(CommandLine, LeavesTheProgramsArgumentsAlone) {
   const Words command{"prog", "-np", "7", "-np=8", "-cb", "--verbose", "--", "-H", "x", "", "--no-such"};
   for (const Words& before : {Words{"-np", "2"}, {"-np", "2", "--"}, {"-np", "2", "--verbose"}}) {
@@ -88,7 +103,7 @@ TEST(CommandLine, RefusesInOneClearLine) {
   EXPECT_NE(refusal({"-np", "2", ""}).find("name is empty"), std::string::npos);
   EXPECT_EQ(refusal({"-np", "2", "--vrebose", "p"}), "there is no option --vrebose; did you mean --verbose?");
   EXPECT_EQ(refusal({"-np", "2", "--qqqqqqqq", "p"}), "there is no option --qqqqqqqq; see hvdrun --help");
-  EXPECT_NE(refusal({"-np", "2", "--min-np", "1", "p"}).find("elastic"), std::string::npos);
+  EXPECT_NE(refusal({"-np", "2", "--max-np", "4", "p"}).find("grow"), std::string::npos);
   EXPECT_NE(refusal({"-np", "2", "--hostfile=x", "p"}).find("mpirun"), std::string::npos);
   EXPECT_NE(refusal({"-np", "2", "--start-timeout", "soon", "p"}).find("--start-timeout soon"),
             std::string::npos);

@@ -13,11 +13,11 @@ using std::chrono::milliseconds;
 
 RankEnd exited(int rank, int code, int after_ms) {
   return {rank,  100 + rank, code, 0, std::chrono::steady_clock::time_point(milliseconds(after_ms)),
-          false, ""};
+          false, "",         false};
 }
 RankEnd killed(int rank, int signal, int after_ms) {
-  return {rank,  100 + rank, 0, signal, std::chrono::steady_clock::time_point(milliseconds(after_ms)),
-          false, ""};
+  return {rank,  100 + rank, 0,    signal, std::chrono::steady_clock::time_point(milliseconds(after_ms)),
+          false, "",         false};
 }
 RankEnd by_us(RankEnd end) {
   end.ended_by_us = true;
@@ -53,6 +53,18 @@ TEST(Outcome, PrefersADeathToItsNoticeAtTheSameMoment) {
       << "an abort may well be how rank 1 noticed";
   EXPECT_EQ(outcome_of({exited(0, 1, 0), killed(1, SIGKILL, 1000)}, std::nullopt).exit_status, 1)
       << "not the same moment";
+}
+
+TEST(Outcome, IsGoodIfTheJobWentOnWithoutWhoFailed) {
+  RankEnd lost = killed(1, SIGKILL, 0);
+  lost.job_went_on = true;
+  const Outcome good = outcome_of({lost, exited(0, 0, 5000)}, std::nullopt);
+  EXPECT_EQ(good.exit_status, 0);
+  EXPECT_TRUE(good.lines.empty());
+  const Outcome bad = outcome_of({lost, exited(0, 3, 5000)}, std::nullopt);
+  EXPECT_EQ(bad.exit_status, 137) << "the first failure is the first cause";
+  EXPECT_EQ(words_of_loss(lost, {0, 2}),
+            "rank 1 (pid 101) was killed by SIGKILL (9); the job goes on with ranks 0, 2");
 }
 
 TEST(Outcome, DoesNotBlameRanksThatHvdrunEnded) {

@@ -1,99 +1,18 @@
 // Server and clients over real sockets: good ones, and slow, wrong and dying ones.
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/eventfd.h>
 
 #include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "horovod_cpp/base/socket.h"
-#include "horovod_cpp/rendezvous/client.h"
-#include "horovod_cpp/rendezvous/protocol.h"
-#include "horovod_cpp/rendezvous/server.h"
-#include "tests/harness/run_ranks.h"
+#include "tests/unit/rendezvous/rendezvous_world.h"
 
 namespace hvd {
 namespace {
 
 using namespace rendezvous_protocol;  // NOLINT(google-build-using-namespace)
 using std::chrono::milliseconds;
-
-Deadline soon() { return Deadline::after(std::chrono::seconds(30)); }
-
-Bytes bytes_of(const std::string& text) {
-  const auto view = std::as_bytes(std::span(text));
-  return {view.begin(), view.end()};
-}
-
-class Rendezvous : public ::testing::Test {
- protected:
-  void start(int size) {
-    auto server = RendezvousServer::listen("127.0.0.1", size, "the key");
-    ASSERT_TRUE(server.is_ok()) << server.status().message();
-    server_ = std::move(server).value();
-    stop_.reset(::eventfd(0, EFD_CLOEXEC));
-    loop_ = std::thread([this] {
-      pollfd entries[2] = {{server_->event_fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
-      while (entries[1].revents == 0) {
-        ::poll(entries, 2, -1);
-        server_->handle_events();
-      }
-    });
-  }
-  void TearDown() override {
-    if (!loop_.joinable()) return;
-    const std::uint64_t one = 1;
-    ASSERT_EQ(::write(stop_.get(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
-    loop_.join();
-  }
-
-  Result<std::vector<Bytes>> come(int rank, int size, const std::string& payload, Deadline deadline = soon(),
-                                  const std::string& key = "the key") {
-    return rendezvous(server_->address(), key, rank, size, bytes_of(payload), deadline);
-  }
-  UniqueFd connect_raw() {
-    auto socket = start_connect(SocketAddress::parse(server_->address()).value());
-    EXPECT_TRUE(socket.is_ok()) << socket.status().message();
-    EXPECT_TRUE(wait_for_events(socket->get(), POLLOUT, soon()).value());
-    return std::move(socket).value();
-  }
-  // The server's next message on a raw connection.
-  std::pair<MessageType, Bytes> read_message(const UniqueFd& socket) {
-    MessageReader reader(1 << 24);
-    auto outcome = reader.advance(socket.get());
-    while (outcome == MessageReader::Outcome::incomplete &&
-           wait_for_events(socket.get(), POLLIN, soon()).value()) {
-      outcome = reader.advance(socket.get());
-    }
-    EXPECT_EQ(outcome, MessageReader::Outcome::message);
-    if (outcome != MessageReader::Outcome::message) return {};
-    return {reader.type(), Bytes(reader.body().begin(), reader.body().end())};
-  }
-  std::string refusal_of(const Bytes& message) {
-    const UniqueFd socket = connect_raw();
-    EXPECT_TRUE(send_all(socket.get(), message, soon()).is_ok());
-    const auto [type, body] = read_message(socket);
-    EXPECT_EQ(type, MessageType::refused);
-    return decode_refusal(body);
-  }
-  // All ranks meet, whatever happened before.
-  void expect_meeting(int size, const std::string& word) {
-    run_ranks(size, [&](RankScope& scope) {
-      const auto met = come(scope.rank(), size, word + std::to_string(scope.rank()));
-      ASSERT_TRUE(met.is_ok()) << met.status().message();
-      ASSERT_EQ(met.value().size(), static_cast<std::size_t>(size));
-      for (int rank = 0; rank < size; ++rank) {
-        EXPECT_TRUE(met.value()[static_cast<std::size_t>(rank)] == bytes_of(word + std::to_string(rank)));
-      }
-    });
-  }
-
-  std::unique_ptr<RendezvousServer> server_;
-  UniqueFd stop_;
-  std::thread loop_;
-};
 
 Hello hello_of(int rank, int size) {
   Hello hello;
@@ -120,7 +39,7 @@ TEST_F(Rendezvous, TheLargestPayloadsArrive) {
     const auto met = come(scope.rank(), 3, payload);
     ASSERT_TRUE(met.is_ok()) << met.status().message();
     for (int rank = 0; rank < 3; ++rank) {
-      const Bytes& got = met.value()[static_cast<std::size_t>(rank)];
+      const Bytes& got = met.value().payloads[static_cast<std::size_t>(rank)];
       EXPECT_EQ(got.size(), kMaxPayloadBytes);
       EXPECT_EQ(got.back(), static_cast<std::byte>('a' + rank));
     }
@@ -131,7 +50,7 @@ TEST_F(Rendezvous, TheLargestPayloadsArrive) {
 
 TEST_F(Rendezvous, WrongClientsLearnWhyAndDisturbNobody) {
   start(2);
-  const auto expect_refused = [](const Result<std::vector<Bytes>>& met, const std::string& reason) {
+  const auto expect_refused = [](const Result<Company>& met, const std::string& reason) {
     EXPECT_EQ(met.status().code(), StatusCode::invalid_argument);
     EXPECT_NE(met.status().message().find(reason), std::string::npos) << met.status().message();
   };
@@ -195,7 +114,7 @@ TEST_F(Rendezvous, ATakenRankIsRefusedAndItsOwnerStays) {
   std::thread owner([this] {
     const auto met = come(1, 2, "the owner");
     ASSERT_TRUE(met.is_ok()) << met.status().message();
-    EXPECT_TRUE(met.value()[1] == bytes_of("the owner"));
+    EXPECT_TRUE(met.value().payloads[1] == bytes_of("the owner"));
   });
   // Comes after the owner, as soon as the server says that the owner waits.
   const UniqueFd observer = connect_raw();
@@ -283,15 +202,15 @@ TEST(RendezvousServer, TheAddressSaysWhereItListens) {
 }
 
 TEST(RendezvousProtocol, AnswersFromAStrangerAreReadSafely) {
-  const Bytes whole = encode(Gathered{3, {bytes_of("a"), bytes_of("bc")}});
+  const Bytes whole = encode(Gathered{3, {0, 4}, {bytes_of("a"), bytes_of("bc")}});
   const auto body = std::span(whole).subspan(16);
-  const auto read = decode_gathered(body, 2);
+  const auto read = decode_gathered(body, 5);
   ASSERT_TRUE(read.is_ok());
   EXPECT_EQ(read.value().round, 3U);
   EXPECT_TRUE(read.value().payloads[1] == bytes_of("bc"));
   for (std::size_t length = 0; length < body.size(); ++length)
-    EXPECT_FALSE(decode_gathered(body.first(length), 2).is_ok());
-  EXPECT_FALSE(decode_gathered(body, 3).is_ok());
+    EXPECT_FALSE(decode_gathered(body.first(length), 5).is_ok());
+  EXPECT_FALSE(decode_gathered(body, 4).is_ok());  // there is no rank 4
   EXPECT_FALSE(decode_attendance(body).is_ok());
 }
 

@@ -19,4 +19,9 @@ Result<std::unique_ptr<Session>> open_session(const EnvironmentLookup& lookup);
 // Of this process's own environment.
 Result<std::unique_ptr<Session>> open_session();
 
+// After a Session of this process has ended because the job lost a rank, and is destroyed: collective over the ranks that are left, as hvdrun
+// knows them (--min-np). They are numbered anew, in their order. Errors as above; invalid_argument: hvdrun refuses, with its reason (too few
+// are left; this process was given up and must end); aborted: another rank was lost meanwhile, try again; unavailable: not in a job of hvdrun.
+Result<std::unique_ptr<Session>> open_session_of_survivors(const EnvironmentLookup& lookup);
+
 }  // namespace hvd

@@ -14,6 +14,7 @@
 #include "horovod_cpp/torch/compression.h"
 #include "horovod_cpp/torch/context.h"
 #include "horovod_cpp/torch/distributed_optimizer.h"
+#include "horovod_cpp/torch/elastic.h"
 #include "horovod_cpp/torch/errors.h"
 #include "horovod_cpp/torch/optimizer_state.h"
 #include "horovod_cpp/torch/parameters.h"

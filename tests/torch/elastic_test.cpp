@@ -1,0 +1,142 @@
+// Jobs that go on without ranks that they lose.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <random>
+#include <thread>
+
+#include "horovod_cpp/base/text.h"
+#include "tests/harness/run_processes.h"
+#include "tests/harness/seed.h"
+#include "tests/torch/elastic_run.h"
+
+namespace hvd {
+namespace {
+
+using Environment = std::vector<std::pair<std::string, std::string>>;
+const Environment kTcp{{"HVD_CONTROL", "tcp"}, {"HVD_CPU_OPERATIONS", "ring"}};
+
+ProcessOptions elastic(int min_np, const Environment& environment = {}) {
+  ProcessOptions options;
+  options.launcher_arguments = {"--min-np", std::to_string(min_np), "--elastic-timeout", "2"};
+  options.environment = environment;
+  return options;
+}
+
+// All who are left have come to the end with the parameters that a fresh run of as many ranks, from the state in which they met, has.
+void expect_good_end(const ProcessResult& result, const std::vector<int>& left) {
+  ASSERT_TRUE(result.is_clean()) << result.describe();
+  const int size = static_cast<int>(left.size());
+  const auto state = result.files.find(text("met.", size));
+  ASSERT_NE(state, result.files.end()) << result.describe();
+  const std::string bits = final_bits_of_fresh_run(size, state->second);
+  for (int i = 0; i < size; ++i) {
+    const int number = left[static_cast<std::size_t>(i)];
+    EXPECT_EQ(result.files.at(text("final.", number)), text("rank ", i, " of ", size, ": ", bits));
+    EXPECT_LE(std::stoi(result.files.at(text("lost_steps.", number))), 1);
+  }
+}
+
+// Kills these ranks once everybody trains; what hvdrun says of each is there.
+std::int64_t kill_and_finish(const std::vector<int>& ranks, std::chrono::microseconds delay,
+                             ProcessOptions options, ProcessResult& result) {
+  ProcessJob job(kElasticRanks, "trains_on", std::move(options));
+  for (int rank = 0; rank < kElasticRanks; ++rank) {
+    const Status reached = job.wait_until_reached(rank, "training");
+    EXPECT_TRUE(reached.is_ok()) << reached.message();
+  }
+  std::this_thread::sleep_for(delay);
+  for (const int rank : ranks) EXPECT_TRUE(job.kill_rank(rank, SIGKILL).is_ok());
+  const std::int64_t killed = monotonic_ns();
+  result = job.finish();
+  for (const int rank : ranks) {
+    EXPECT_NE(result.err.find(text("rank ", rank, " (pid ")), std::string::npos) << result.describe();
+  }
+  return killed;
+}
+
+std::vector<int> others(const std::vector<int>& lost) {
+  std::vector<int> left;
+  for (int rank = 0; rank < kElasticRanks; ++rank) {
+    if (std::find(lost.begin(), lost.end(), rank) == lost.end()) left.push_back(rank);
+  }
+  return left;
+}
+
+// A random rank at a random moment; every second time its forked child, and the others', live on.
+TEST(Elastic, TheOthersGoOnAsAFreshRunWould) {
+  std::vector<double> seconds;
+  int round = 0;
+  for_each_seed(2, 200, [&](std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    ProcessOptions options = elastic(3);
+    if (round++ % 2 == 1) options.case_arguments = {"fork"};
+    const std::vector<int> lost{static_cast<int>(random() % kElasticRanks)};
+    ProcessResult result;
+    const auto killed = kill_and_finish(lost, std::chrono::microseconds(random() % 200'000), options, result);
+    expect_good_end(result, others(lost));
+    for (const int rank : others(lost)) {
+      const auto resumed = result.files.find(text("resumed.", rank));
+      ASSERT_NE(resumed, result.files.end()) << result.describe();
+      seconds.push_back(static_cast<double>(std::stoll(resumed->second) - killed) / 1e9);
+    }
+  });
+  if (seconds.empty()) return;
+  std::sort(seconds.begin(), seconds.end());
+  std::printf("from the kill to the next step: median %.0f ms, longest %.0f ms, %zu survivors\n",
+              1e3 * seconds[seconds.size() / 2], 1e3 * seconds.back(), seconds.size());
+}
+
+TEST(Elastic, OverTcpToo) {
+  ProcessResult result;
+  kill_and_finish({2}, {}, elastic(3, kTcp), result);
+  expect_good_end(result, {0, 1, 3});
+}
+
+TEST(Elastic, TwoAtOnce) {
+  ProcessResult result;
+  kill_and_finish({0, 2}, {}, elastic(2), result);
+  expect_good_end(result, {1, 3});
+}
+
+TEST(Elastic, TheLastOneGoesOnAlone) {
+  ProcessResult result;
+  kill_and_finish({0, 1, 2}, {}, elastic(1), result);
+  expect_good_end(result, {3});
+}
+
+TEST(Elastic, TooFewEndWithTheFirstCause) {
+  ProcessResult result;
+  kill_and_finish({1, 2}, {}, elastic(3), result);
+  EXPECT_EQ(result.exit_code, 128 + SIGKILL) << result.describe();
+  EXPECT_TRUE(result.leftovers.empty()) << result.describe();
+  EXPECT_NE(result.err.find("--min-np asks for 3"), std::string::npos) << result.describe();
+}
+
+TEST(Elastic, WithoutMinNpALossEndsTheJob) {
+  ProcessResult result;
+  kill_and_finish({1}, {}, {}, result);
+  EXPECT_EQ(result.exit_code, 128 + SIGKILL) << result.describe();
+  EXPECT_TRUE(result.leftovers.empty()) << result.describe();
+  EXPECT_NE(result.err.find("hvdrun --min-np N"), std::string::npos) << result.describe();
+}
+
+// Rank 1 is stopped, rank 3 dies: the others wait for rank 1 as long as --elastic-timeout says. When it wakes it is told to leave.
+TEST(Elastic, WhoIsGivenUpIsToldToLeave) {
+  ProcessJob job(kElasticRanks, "trains_on", elastic(2));
+  for (int rank = 0; rank < kElasticRanks; ++rank)
+    ASSERT_TRUE(job.wait_until_reached(rank, "training").is_ok());
+  ASSERT_TRUE(job.kill_rank(1, SIGSTOP).is_ok());
+  ASSERT_TRUE(job.kill_rank(3, SIGKILL).is_ok());
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+  ASSERT_TRUE(job.kill_rank(1, SIGCONT).is_ok());
+  const ProcessResult result = job.finish();
+  expect_good_end(result, {0, 2});
+  EXPECT_NE(result.err.find("did not come when the others met again"), std::string::npos)
+      << result.describe();
+}
+
+}  // namespace
+}  // namespace hvd
