@@ -109,11 +109,13 @@ void run_elastic(State& state, const std::function<void()>& train) {
     } catch (const WorldError& error) {
       const Status end = end_of_session();
       if (end.is_ok()) throw;
-      Log(session().config().log_level, rank()).warning(text(error.what(), "; meets those who are left"));
+      Log(session().config().log_level, rank())
+          .warning(text(error.what(), " This rank meets those who are left."));
     }
     meet_survivors();
     state.restore();
-    Log(session().config().log_level, rank()).warning(text("goes on as rank ", rank(), " of ", size()));
+    Log(session().config().log_level, rank())
+        .warning(text("This process goes on as rank ", rank(), " of ", size(), "."));
   }
 }
 
