@@ -110,7 +110,9 @@ int run(int argc, char** argv) {
   plan.cores = plan_cores(allowed_cpus(), plan.options.num_proc, plan.options.bind, omp_threads);
   for (char** entry = environ; *entry != nullptr; ++entry) plan.environment.emplace_back(*entry);
   const std::string timeline = timeline_of(plan.options);
+  const pid_t front = getpid();
   const int status = run_job(plan, setup, argc, argv);
+  if (getpid() != front) return status;  // the supervisor comes back from there too
   // Also of a job that failed: then it is wanted most.
   if (!timeline.empty() && plan.options.num_proc > 1) merge(timeline, plan.options.num_proc);
   return status;

@@ -240,6 +240,7 @@ TEST_F(TimelineFiles, OfAllRanksBecomeOne) {
   options.launcher_arguments = {"--timeline-filename", file()};
   const ProcessResult result = run_processes(3, "a_short_training", options);
   EXPECT_TRUE(result.is_clean()) << result.describe();
+  EXPECT_EQ(result.err, "");
   EXPECT_EQ(files(), 1U);
   expect_a_whole_timeline(read(file()));
 }
