@@ -305,7 +305,7 @@ Work Session::open_epochs(const std::string& name, EpochPlan plan, int process_s
                             take = std::move(take)](std::unique_ptr<RegisteredMemory> memory) {
     const std::vector<int> ranks = *body->declarations_.members(process_set);
     const EpochsRecord record{body->logbook_.shared_recorder(),
-                              body->logbook_.recorder().add_plan(name, plan.labels)};
+                              body->logbook_.recorder().add_plan(name, plan.contents)};
     const auto epochs = std::make_shared<Epochs>(
         std::move(memory), plan, ranks, SpinLimits::for_ranks(static_cast<int>(ranks.size())), record);
     body->remember(epochs);

@@ -38,12 +38,10 @@ Work ArenaOpening::broadcast_order() {
   return session.submit(std::move(submission));
 }
 
-void ArenaOpening::label_buckets(const std::vector<std::size_t>& order) {
-  plan_.epochs.labels.resize(plan_.epochs.buckets.size());
-  for (const std::size_t index : order) {
-    std::string& label = plan_.epochs.labels[plan_.bucket[index]];
-    label += (label.empty() ? "" : ", ") + parts_.names[index];
-  }
+void ArenaOpening::name_contents(const std::vector<std::size_t>& order) {
+  plan_.epochs.contents.resize(plan_.epochs.buckets.size());
+  for (const std::size_t index : order)
+    plan_.epochs.contents[plan_.bucket[index]].push_back(parts_.names[index]);
 }
 
 Work ArenaOpening::open_epochs() {
@@ -60,7 +58,7 @@ Work ArenaOpening::open_epochs() {
   reduction.postscale = parts_.postscale;
   const EffectiveReduction effective = effective_reduction(reduction, parts_.context->size());
   plan_ = plan_arena(items, order, effective.op, effective.scale, parts_.wants_squares);
-  label_buckets(order);
+  name_contents(order);
   return parts_.context->session().open_epochs(
       "gradients" + parts_.suffix, plan_.epochs, parts_.context->process_set(),
       [opened = opened_](std::shared_ptr<Epochs> epochs) { opened->epochs = std::move(epochs); });

@@ -40,7 +40,7 @@ class ArenaOpening {
   };
   Work broadcast_order();
   Work open_epochs();
-  void label_buckets(const std::vector<std::size_t>& order);
+  void name_contents(const std::vector<std::size_t>& order);
 
   const Parts parts_;
   at::Tensor order_;

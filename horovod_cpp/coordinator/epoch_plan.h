@@ -26,8 +26,8 @@ struct EpochPlan {
   ReduceOp op = ReduceOp::sum;  // of all of them; never average
   double scale = 1.0;
   bool wants_squares = false;  // Epochs::sum_of_squares()
-  // For people: what each bucket holds, "conv1.weight, conv1.bias". May be shorter than `buckets`; ranks need not agree on it.
-  std::vector<std::string> labels = {};
+  // For people: the names of what each bucket holds. May be shorter than `buckets`; ranks need not agree on it.
+  std::vector<std::vector<std::string>> contents = {};
 };
 
 // Where the parts of one rank's memory lie. The same on all ranks.

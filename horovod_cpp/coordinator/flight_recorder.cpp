@@ -61,18 +61,33 @@ std::vector<RecordedEvent> FlightRecorder::last(std::uint64_t most) const {
   return read(end - std::min({end, most, kCapacity})).events;
 }
 
-std::uint32_t FlightRecorder::add_plan(const std::string& name, std::vector<std::string> buckets) {
+std::uint32_t FlightRecorder::add_plan(const std::string& name,
+                                       std::vector<std::vector<std::string>> contents) {
   const std::lock_guard lock(mutex_);
-  plans_.push_back({name, std::move(buckets)});
+  plans_.push_back({name, std::move(contents)});
   return static_cast<std::uint32_t>(plans_.size() - 1);
 }
 
-std::string FlightRecorder::bucket_name(std::uint32_t subject) const {
+std::vector<std::string> FlightRecorder::contents_of(std::uint32_t subject) const {
   const std::uint32_t plan = plan_of(subject);
-  const std::uint32_t bucket = subject & ((1U << kBucketBits) - 1);
+  const std::uint32_t bucket = bucket_of(subject);
   const std::lock_guard lock(mutex_);
-  const bool has_label = plan < plans_.size() && bucket < plans_[plan].buckets.size();
-  return text("bucket ", bucket, has_label ? ": " : "", has_label ? plans_[plan].buckets[bucket] : "");
+  const bool is_known = plan < plans_.size() && bucket < plans_[plan].contents.size();
+  return is_known ? plans_[plan].contents[bucket] : std::vector<std::string>{};
+}
+
+std::string FlightRecorder::bucket_name(std::uint32_t subject) const {
+  const auto contents = contents_of(subject);
+  std::string name = text("bucket ", bucket_of(subject));
+  if (!contents.empty()) name += text(": ", contents.front());
+  if (contents.size() > 1) name += text(" and ", contents.size() - 1, " more");
+  return name;
+}
+
+std::string FlightRecorder::bucket_contents(std::uint32_t subject) const {
+  std::string out;
+  for (const std::string& name : contents_of(subject)) out += (out.empty() ? "" : ", ") + name;
+  return out;
 }
 
 std::string FlightRecorder::plan_name(std::uint32_t subject) const {

@@ -66,13 +66,16 @@ class FlightRecorder {
   Clock::time_point now() const { return clock_->now(); }
 
   // A plan of epochs, and what each of its buckets holds. Returns its number.
-  std::uint32_t add_plan(const std::string& name, std::vector<std::string> buckets);
+  std::uint32_t add_plan(const std::string& name, std::vector<std::vector<std::string>> contents);
   static std::uint32_t bucket_subject(std::uint32_t plan, std::size_t bucket) {
     return (plan << kBucketBits) | (static_cast<std::uint32_t>(bucket) & ((1U << kBucketBits) - 1));
   }
+  static std::uint32_t bucket_of(std::uint32_t subject) { return subject & ((1U << kBucketBits) - 1); }
   static std::uint32_t plan_of(std::uint32_t subject) { return subject >> kBucketBits; }
-  // "bucket 3: conv1.weight, conv1.bias".
+  // "bucket 3: conv1.weight and 1 more".
   std::string bucket_name(std::uint32_t subject) const;
+  // "conv1.weight, conv1.bias".
+  std::string bucket_contents(std::uint32_t subject) const;
   std::string plan_name(std::uint32_t subject) const;
 
   // Optimizer steps of this rank.
@@ -89,8 +92,9 @@ class FlightRecorder {
   };
   struct Plan {
     std::string name;
-    std::vector<std::string> buckets;
+    std::vector<std::vector<std::string>> contents;
   };
+  std::vector<std::string> contents_of(std::uint32_t subject) const;
   enum class Look { complete, unfinished, overwritten };
   Look look(std::uint64_t number, RecordedEvent& out) const;
 

@@ -57,7 +57,12 @@ Logbook::Logbook(int rank, int size, const DeclarationTable& declarations, std::
       declarations_(declarations),
       log_(log),
       recorder_(std::make_shared<FlightRecorder>(std::move(clock))),
-      timeline_(rank, size, *recorder_, log, [this](const RecordedEvent& event) { return name_of(event); }) {}
+      timeline_(rank, size, *recorder_, log,
+                {[this](const RecordedEvent& event) { return name_of(event); },
+                 [this](const RecordedEvent& event) {
+                   return event.what == Happening::published ? recorder_->bucket_contents(event.subject)
+                                                             : std::string();
+                 }}) {}
 
 std::string Logbook::name_of(const RecordedEvent& event) const {
   switch (event.what) {

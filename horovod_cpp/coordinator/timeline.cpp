@@ -36,9 +36,8 @@ std::string timeline_part(const std::string& file, int rank, int size) {
   return size == 1 ? file : text(file, ".rank", rank);
 }
 
-Timeline::Timeline(int rank, int size, const FlightRecorder& recorder, Log log,
-                   std::function<std::string(const RecordedEvent&)> name_of)
-    : rank_(rank), size_(size), recorder_(recorder), log_(log), name_of_(std::move(name_of)) {}
+Timeline::Timeline(int rank, int size, const FlightRecorder& recorder, Log log, TimelineLines::Names names_of)
+    : rank_(rank), size_(size), recorder_(recorder), log_(log), names_of_(std::move(names_of)) {}
 
 Timeline::~Timeline() { stop(); }
 
@@ -57,7 +56,7 @@ Status Timeline::start(const TimelineOptions& options) {
   options_ = options;
   path_ = path;
   file_ = std::move(file);
-  lines_ = std::make_unique<TimelineLines>(rank_, options.clock_offset, options.mark_cycles, name_of_);
+  lines_ = std::make_unique<TimelineLines>(rank_, options.clock_offset, options.mark_cycles, names_of_);
   std::string head = "[\n";
   for (const std::string& line : lines_->head()) {
     if (head.size() > 2) head += kSeparator;

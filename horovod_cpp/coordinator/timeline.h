@@ -5,7 +5,6 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -33,8 +32,7 @@ class Timeline {
   // How long the coordinator sleeps at most while it is on.
   static constexpr std::chrono::milliseconds kInterval{50};
 
-  Timeline(int rank, int size, const FlightRecorder& recorder, Log log,
-           std::function<std::string(const RecordedEvent&)> name_of);
+  Timeline(int rank, int size, const FlightRecorder& recorder, Log log, TimelineLines::Names names_of);
   ~Timeline();
   Timeline(const Timeline&) = delete;
   Timeline& operator=(const Timeline&) = delete;
@@ -61,7 +59,7 @@ class Timeline {
   const int size_;
   const FlightRecorder& recorder_;
   const Log log_;
-  const std::function<std::string(const RecordedEvent&)> name_of_;
+  const TimelineLines::Names names_of_;
 
   std::atomic<bool> is_on_{false};
   std::atomic<bool> marks_cycles_{false};

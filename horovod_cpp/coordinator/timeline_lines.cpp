@@ -113,24 +113,17 @@ std::string json_escaped(std::string_view words) {
   return out;
 }
 
-TimelineLines::TimelineLines(int rank, std::chrono::nanoseconds offset, bool mark_cycles,
-                             std::function<std::string(const RecordedEvent&)> name_of)
+TimelineLines::TimelineLines(int rank, std::chrono::nanoseconds offset, bool mark_cycles, Names names_of)
     : pid_(text("\"pid\":", rank)),
       rank_(rank),
       offset_(offset),
       mark_cycles_(mark_cycles),
-      name_of_(std::move(name_of)) {}
+      names_of_(std::move(names_of)) {}
 
 std::vector<std::string> TimelineLines::head() const {
   return {text(R"({"ph":"M",)", pid_, R"(,"name":"process_name","args":{"name":"rank )", rank_, R"("}})"),
           text(R"({"ph":"M",)", pid_, R"(,"name":"process_sort_index","args":{"sort_index":)", rank_, "}}"),
           text(R"({"ph":"M",)", pid_, R"(,"tid":0,"name":"thread_name","args":{"name":"steps"}})")};
-}
-
-const std::string& TimelineLines::name(Track track, const RecordedEvent& event) {
-  const auto known = names_.find(track);
-  if (known != names_.end()) return known->second;
-  return names_.emplace(track, json_escaped(name_of_(event))).first->second;
 }
 
 void TimelineLines::slice(char phase, Track track, Clock::time_point when, std::string_view name,
@@ -161,7 +154,14 @@ void TimelineLines::slice(char phase, Track track, Clock::time_point when, std::
 void TimelineLines::open(Track track, const RecordedEvent& event, std::string& out) {
   // What had no end that was seen ends here.
   close(track, event.when, out, {});
-  slice('b', track, event.when, name(track, event), out);
+  std::string arguments;
+  auto known = names_.find(track);
+  if (known == names_.end()) {
+    known = names_.emplace(track, json_escaped(names_of_.name(event))).first;
+    const std::string contents = names_of_.contents(event);
+    if (!contents.empty()) arguments = text(R"("holds":")", json_escaped(contents), '"');
+  }
+  slice('b', track, event.when, known->second, out, arguments);
   slice('b', track, event.when, "waiting", out);
   open_[track] = Stage::waiting;
 }

@@ -20,9 +20,13 @@ std::string json_escaped(std::string_view words);
 
 class TimelineLines {
  public:
-  // `name_of` names an event's subject. `offset`: what this rank's clock is ahead of rank 0's.
-  TimelineLines(int rank, std::chrono::nanoseconds offset, bool mark_cycles,
-                std::function<std::string(const RecordedEvent&)> name_of);
+  // Words for an event's subject: what its slices are called and, said once, what it consists of (empty: nothing more to say).
+  struct Names {
+    std::function<std::string(const RecordedEvent&)> name;
+    std::function<std::string(const RecordedEvent&)> contents;
+  };
+  // `offset`: what this rank's clock is ahead of rank 0's.
+  TimelineLines(int rank, std::chrono::nanoseconds offset, bool mark_cycles, Names names_of);
 
   // What comes first: the names of the rows.
   std::vector<std::string> head() const;
@@ -41,13 +45,12 @@ class TimelineLines {
   void reduce(Track track, const RecordedEvent& event, std::string& out, std::string_view arguments);
   void close(Track track, Clock::time_point when, std::string& out, std::string_view arguments);
   void decide(const RecordedEvent& event, std::string& out);
-  const std::string& name(Track track, const RecordedEvent& event);
 
   const std::string pid_;
   const int rank_;
   const std::chrono::nanoseconds offset_;
   const bool mark_cycles_;
-  const std::function<std::string(const RecordedEvent&)> name_of_;
+  const Names names_of_;
   std::unordered_map<Track, std::string> names_;  // escaped
   std::unordered_map<Track, Stage> open_;
 };

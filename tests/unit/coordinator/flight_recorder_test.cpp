@@ -80,9 +80,10 @@ TEST(FlightRecorder, IsReadWhileThreadsRecord) {
 
 TEST(FlightRecorder, NamesBucketsByWhatTheyHold) {
   FlightRecorder recorder(std::make_shared<SteadyClock>());
-  EXPECT_EQ(recorder.add_plan("gradients", {"a", "b, c"}), 0U);
+  EXPECT_EQ(recorder.add_plan("gradients", {{"a"}, {"b", "c", "d"}}), 0U);
   EXPECT_EQ(recorder.add_plan("gradients of optimizer 1", {}), 1U);
-  EXPECT_EQ(recorder.bucket_name(FlightRecorder::bucket_subject(0, 1)), "bucket 1: b, c");
+  EXPECT_EQ(recorder.bucket_name(FlightRecorder::bucket_subject(0, 1)), "bucket 1: b and 2 more");
+  EXPECT_EQ(recorder.bucket_contents(FlightRecorder::bucket_subject(0, 1)), "b, c, d");
   EXPECT_EQ(recorder.bucket_name(FlightRecorder::bucket_subject(1, 4)), "bucket 4");
   EXPECT_EQ(recorder.plan_name(FlightRecorder::bucket_subject(1, 4)), "gradients of optimizer 1");
 }
@@ -98,8 +99,13 @@ class Lines : public testing::Test {
     return out;
   }
   std::chrono::nanoseconds clock_{5'000'000};
-  TimelineLines lines_{3, std::chrono::nanoseconds(5'000'000), false,
-                       [](const RecordedEvent& event) { return text("x", event.subject); }};
+  TimelineLines lines_{3,
+                       std::chrono::nanoseconds(5'000'000),
+                       false,
+                       {[](const RecordedEvent& event) { return text("x", event.subject); },
+                        [](const RecordedEvent& event) {
+                          return event.what == Happening::published ? std::string("\"a\", b") : "";
+                        }}};
 };
 
 TEST_F(Lines, AnOperationIsASliceWithTwoParts) {
@@ -133,6 +139,12 @@ TEST_F(Lines, TheOutcomeOfAnEpochEndsItsBuckets) {
   EXPECT_NE(decided.find(text("\"x", bucket, "\"")), std::string::npos) << decided;
   EXPECT_EQ(decided.find(text("\"x", other_plan, "\"")), std::string::npos) << decided;
   EXPECT_NE(decided.find(R"("outcome":"complete")"), std::string::npos) << decided;
+}
+
+TEST_F(Lines, WhatABucketHoldsIsSaidOnce) {
+  EXPECT_NE(append(Happening::published, 4).find(R"("args":{"holds":"\"a\", b"}})"), std::string::npos);
+  append(Happening::reduced, 4);
+  EXPECT_EQ(append(Happening::published, 4).find("holds"), std::string::npos);
 }
 
 TEST_F(Lines, RoundsAreShownIfAskedFor) { EXPECT_EQ(append(Happening::round, 0), ""); }

@@ -36,8 +36,12 @@ class TimelineFile : public testing::Test {
 
   std::filesystem::path folder_;
   FlightRecorder recorder_{std::make_shared<SteadyClock>()};
-  Timeline timeline_{1, 2, recorder_, Log(LogLevel::off, 1),
-                     [](const RecordedEvent& event) { return text("tensor \"", event.subject, "\"\n"); }};
+  Timeline timeline_{1,
+                     2,
+                     recorder_,
+                     Log(LogLevel::off, 1),
+                     {[](const RecordedEvent& event) { return text("tensor \"", event.subject, "\"\n"); },
+                      [](const RecordedEvent&) { return std::string(); }}};
 };
 
 TEST_F(TimelineFile, IsValidAfterEachFlush) {
