@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <map>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -12,7 +11,9 @@
 #include "horovod_cpp/base/rank_list.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/coordinator.h"
+#include "horovod_cpp/coordinator/logbook.h"
 #include "horovod_cpp/coordinator/watcher.h"
+#include "horovod_cpp/coordinator/whole_groups.h"
 
 namespace hvd {
 
@@ -21,26 +22,28 @@ class Session::Body {
   explicit Body(SessionParts parts)
       : parts_(std::move(parts)),
         declarations_(parts_.placement.rank, parts_.placement.size),
+        logbook_(parts_.placement.rank, parts_.placement.size, declarations_, parts_.clock,
+                 Log(parts_.config.log_level, parts_.placement.rank)),
         coordinator_({parts_.placement.rank, parts_.placement.size, parts_.config, *parts_.control,
                       raw(parts_.collectives), declarations_, latch_, *parts_.clock,
-                      [this](const Status& why) { fail_from_coordinator(why); }}) {}
+                      [this](const Status& why) { fail_from_coordinator(why); }, logbook_,
+                      [this] { tell_picture("an operation is late"); }}) {}
 
   ~Body() {
     if (!is_over()) fail(Status::shut_down(text("rank ", parts_.placement.rank, parting_words())));
     if (thread_.joinable()) thread_.join();
     // A device may write to tensors until its backend is gone; only then the coordinator lets go of their memory.
     watcher_.reset();
+    logbook_.timeline().stop();
     coordinator_.close_process_sets();
     parts_.collectives.clear();
   }
 
   Status start() {
-    if (!parts_.peer_links.empty()) {
-      auto watcher = Watcher::create(std::move(parts_.peer_links), [this](const Status& why) { fail(why); });
-      HVD_RETURN_IF_ERROR(watcher.status());
-      watcher_ = std::move(watcher).value();
-      watcher_->start();
-    }
+    const Config& config = parts_.config;
+    if (!config.timeline.empty())
+      HVD_RETURN_IF_ERROR(start_timeline(config.timeline, config.timeline_mark_cycles));
+    if (!parts_.peer_links.empty() || parts_.picture_signal.is_open()) HVD_RETURN_IF_ERROR(start_watcher());
     thread_ = std::thread([this] {
       coordinator_.run();
       if (watcher_ && !latch_.is_set()) watcher_->say_goodbye();
@@ -53,13 +56,37 @@ class Session::Body {
 
   // Latches the first failure, wakes everyone who blocks here, and tells the other ranks.
   void fail(const Status& why) {
-    if (is_over() || !latch_.set(why)) return;
+    if (is_over()) return;
+    const bool is_over_here = why.code() == StatusCode::shut_down;
+    if (!is_over_here) logbook_.freeze(living_epochs());
+    if (!latch_.set(why)) return;
     // First the reason, then the silence: peers that see a connection end should know why by then.
     if (watcher_) watcher_->announce(why);
     parts_.control->abort(why);
     for (const auto& collectives : parts_.collectives) collectives->abort(why);
     coordinator_.abort_process_sets(why);
-    for_each_epochs([&why](Epochs& epochs) { epochs.abort(why); });
+    for (const auto& epochs : living_epochs()) epochs->abort(why);
+    if (is_over_here) return;
+    if (watcher_) {
+      watcher_->want_last_picture(why.message());
+    } else if (!logbook_.picture({}).pending.empty()) {
+      logbook_.tell_alone(why.message(), {});
+    }
+  }
+
+  void tell_picture(const std::string& why) {
+    if (watcher_) {
+      watcher_->want_picture(why);
+    } else {
+      logbook_.tell_alone(why, living_epochs());
+    }
+  }
+
+  Status start_timeline(const std::string& file, bool mark_cycles) {
+    HVD_RETURN_IF_ERROR(logbook_.timeline().start(
+        {file, mark_cycles, parts_.config.timeline_max_bytes, parts_.clock_offset}));
+    coordinator_.notice_timeline();
+    return {};
   }
 
   void remember(const std::shared_ptr<Epochs>& epochs) {
@@ -88,7 +115,7 @@ class Session::Body {
   Status shutdown(Deadline deadline) {
     has_said_shutdown_ = true;
     const Status why = Status::shut_down(text("rank ", parts_.placement.rank, " has shut down"));
-    for_each_epochs([&why](Epochs& epochs) { epochs.leave(why); });
+    for (const auto& epochs : living_epochs()) epochs->leave(why);
     coordinator_.leave();
     {
       std::unique_lock lock(mutex_);
@@ -107,6 +134,7 @@ class Session::Body {
   SessionParts parts_;
   AbortLatch latch_;
   DeclarationTable declarations_;
+  Logbook logbook_;
   Coordinator coordinator_;
 
  private:
@@ -115,16 +143,28 @@ class Session::Body {
                               : " ended its Session without shutdown";
   }
 
-  template <class Act>
-  void for_each_epochs(Act&& act) {
-    std::vector<std::weak_ptr<Epochs>> all;
-    {
-      const std::lock_guard lock(mutex_);
-      all = epochs_;
+  Status start_watcher() {
+    Watcher::Pictures pictures;
+    pictures.rank = parts_.placement.rank;
+    pictures.size = parts_.placement.size;
+    pictures.take = [this] { return encode(logbook_.picture(living_epochs())); };
+    pictures.tell = [this](const std::string& why, const std::string& words) { logbook_.tell(why, words); };
+    pictures.signal = std::move(parts_.picture_signal);
+    auto watcher = Watcher::create(
+        std::move(parts_.peer_links), [this](const Status& why) { fail(why); }, std::move(pictures));
+    HVD_RETURN_IF_ERROR(watcher.status());
+    watcher_ = std::move(watcher).value();
+    watcher_->start();
+    return {};
+  }
+
+  std::vector<std::shared_ptr<Epochs>> living_epochs() {
+    std::vector<std::shared_ptr<Epochs>> living;
+    const std::lock_guard lock(mutex_);
+    for (const auto& one : epochs_) {
+      if (auto epochs = one.lock()) living.push_back(std::move(epochs));
     }
-    for (const auto& one : all) {
-      if (const auto epochs = one.lock()) act(*epochs);
-    }
+    return living;
   }
 
   static std::vector<Collectives*> raw(const std::vector<std::unique_ptr<Collectives>>& owned) {
@@ -187,30 +227,6 @@ Work Session::submit(Submission submission) {
 
 namespace {
 
-// One operation of a call of submit().
-struct Begun {
-  std::shared_ptr<const Declaration> declaration;
-  Status status;
-};
-
-// A group in which one member cannot start, or that does not come whole, does not start at all: the others would wait for ever.
-void refuse_broken_groups(std::vector<Begun>& begun) {
-  std::map<std::pair<int, std::string>, std::vector<Begun*>> groups;
-  for (Begun& one : begun) {
-    if (!one.declaration || one.declaration->group.empty()) continue;
-    groups[{one.declaration->process_set, one.declaration->group}].push_back(&one);
-  }
-  for (const auto& [key, members] : groups) {
-    const auto size = static_cast<std::size_t>(members.front()->declaration->group_size);
-    if (members.size() == size) continue;
-    for (Begun* member : members) {
-      member->status = Status::invalid_argument(text(
-          describe(*member->declaration), ": ", members.size(), " of the ", size, " operations of group '",
-          key.second, "' could start in this call; submit all of them at once"));
-    }
-  }
-}
-
 Declaration without_tensor(OpKind kind, std::string name, int process_set) {
   Declaration declaration;
   declaration.kind = kind;
@@ -238,6 +254,8 @@ std::vector<Work> Session::submit(std::vector<Submission> submissions) {
       work.push_back(Work::finished(begun[i].status));
       continue;
     }
+    body_->logbook_.recorder().record(Happening::submitted,
+                                      static_cast<std::uint32_t>(submissions[i].id.index));
     auto state = std::make_shared<WorkState>();
     work.emplace_back(state);
     operations.push_back({std::move(begun[i].declaration), std::move(submissions[i]), std::move(state)});
@@ -283,16 +301,25 @@ Work Session::open_epochs(const std::string& name, EpochPlan plan, int process_s
   if (!id.is_ok()) return Work::finished(id.status());
   Submission submission;
   submission.id = id.value();
-  submission.take_memory = [body = body_.get(), plan = std::move(plan), process_set,
+  submission.take_memory = [body = body_.get(), name, plan = std::move(plan), process_set,
                             take = std::move(take)](std::unique_ptr<RegisteredMemory> memory) {
     const std::vector<int> ranks = *body->declarations_.members(process_set);
-    const auto epochs = std::make_shared<Epochs>(std::move(memory), plan, ranks,
-                                                 SpinLimits::for_ranks(static_cast<int>(ranks.size())));
+    const EpochsRecord record{body->logbook_.shared_recorder(),
+                              body->logbook_.recorder().add_plan(name, plan.contents)};
+    const auto epochs = std::make_shared<Epochs>(
+        std::move(memory), plan, ranks, SpinLimits::for_ranks(static_cast<int>(ranks.size())), record);
     body->remember(epochs);
     take(epochs);
   };
   return submit(std::move(submission));
 }
+
+Status Session::start_timeline(const std::string& file, bool mark_cycles) {
+  return body_->start_timeline(file, mark_cycles);
+}
+void Session::stop_timeline() { body_->logbook_.timeline().stop(); }
+void Session::mark_step() { body_->logbook_.recorder().mark_step(); }
+void Session::tell_picture(const std::string& why) { body_->tell_picture(why); }
 
 void Session::abort(const Status& why) { body_->fail(why); }
 Status Session::status() const { return body_->latch_.status(); }

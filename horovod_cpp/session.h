@@ -40,6 +40,10 @@ struct SessionParts {
   // A connected socket to each rank (own entry closed) that carries nothing but life: its end means that the peer is gone.
   // Empty where something else watches (threads as ranks, mpirun).
   std::vector<UniqueFd> peer_links;
+  // An eventfd, or closed: each time it becomes readable, somebody wants to know what the ranks are doing (tell_picture).
+  UniqueFd picture_signal;
+  std::shared_ptr<void> picture_signal_owner;  // let go when the Session ends
+  std::chrono::nanoseconds clock_offset{};  // what this rank's clock is ahead of rank 0's; for the timeline
   std::shared_ptr<const Clock> clock = std::make_shared<SteadyClock>();
 };
 
@@ -90,6 +94,16 @@ class Session {
   // unavailable on all of them, and the Session goes on. `name`: as of a declaration.
   Work open_epochs(const std::string& name, EpochPlan plan, int process_set,
                    std::function<void(std::shared_ptr<Epochs>)> take);
+
+  // Writes what this rank does from now on to a timeline (docs/observing.md): to `file` if there is one rank, to `file`.rankN otherwise; call
+  // it on every rank. Errors: invalid_argument if it is on already, or the file cannot be written. HVD_TIMELINE starts it with the Session.
+  Status start_timeline(const std::string& file, bool mark_cycles = false);
+  // Does nothing if it is off.
+  void stop_timeline();
+  // For the timeline and for messages: this rank has taken a step of an optimizer.
+  void mark_step();
+  // One rank logs what all are doing, as words: who has not submitted what, and who waits for it. Does not block. `why`: for people.
+  void tell_picture(const std::string& why);
 
   // Ends the Session on this rank with `why`: pending Work ends with it, the other ranks notice.
   void abort(const Status& why);

@@ -89,6 +89,8 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   std::string num_proc, min_num_proc, hosts;
   double failure_grace_seconds = 5, kill_grace_seconds = 10, patience_seconds = 30;
   std::string setting_values[std::size(kSettings)];
+  std::string dump_process;
+  bool mark_cycles = false;
   bool no_prefix = false, no_bind = false, check_build = false, version = false, no_stall_check = false,
        stall_check = false;
 
@@ -122,6 +124,19 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
                "Do not report tensors that some ranks have not submitted");
   app.add_flag("--stall-check", stall_check, "Report them (the default)");
   app.add_flag("--verbose", job.verbose, "Say what is started where");
+  app.add_option("--timeline-filename", job.timeline,
+                 "Write what every rank does, as a trace that Perfetto and Chrome show")
+      ->type_name("FILE");
+  app.add_flag("--timeline-mark-cycles", mark_cycles, "Show rounds of negotiation in it");
+  const CLI::Option* const merge =
+      app.add_option("--merge-timeline", line.timeline,
+                     "Put FILE.rank0, FILE.rank1, ... together, which ranks without hvdrun have written")
+          ->type_name("FILE");
+  const CLI::Option* const dump =
+      app.add_option("--dump", dump_process,
+                     "Have the ranks of a running hvdrun (the only one, if PID is left out) say what they do")
+          ->expected(0, 1)
+          ->type_name("[PID]");
   app.add_flag("--check-build", check_build, "Say what is built and what can be used here (also -cb)");
   app.add_flag("--version", version, "Print the version");
 
@@ -160,6 +175,21 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
     line.action = CommandLine::Action::check_build;
     return line;
   }
+  if (merge->count() > 0) {
+    line.action = CommandLine::Action::merge_timeline;
+    return line;
+  }
+  if (dump->count() > 0) {
+    line.action = CommandLine::Action::dump;
+    if (dump_process.empty()) return line;
+    const auto process = whole_number(dump_process, 1, 1 << 30);
+    if (!process) {
+      return Status::invalid_argument(
+          text("--dump ", dump_process, ": expected the process id of a running hvdrun, or nothing"));
+    }
+    line.dump_process = static_cast<int>(*process);
+    return line;
+  }
 
   if (num_proc.empty())
     return Status::invalid_argument("-np is missing: hvdrun -np N PROGRAM [ARGUMENTS...]");
@@ -194,6 +224,7 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   }
   if (no_stall_check && stall_check)
     return Status::invalid_argument("--stall-check and --no-stall-check exclude each other");
+  if (mark_cycles) job.settings.emplace_back("HVD_TIMELINE_MARK_CYCLES", "1");
   if (no_stall_check) job.settings.emplace_back("HVD_STALL_CHECK_DISABLE", "1");
 
   for (const double seconds : {failure_grace_seconds, kill_grace_seconds, patience_seconds}) {

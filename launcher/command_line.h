@@ -12,13 +12,17 @@ namespace hvd::launcher {
 
 struct CommandLine {
   enum class Action {
-    run,          // job
-    print,        // message, then exit 0 (--help, --version)
-    check_build,  // say what is built
+    run,             // job
+    print,           // message, then exit 0 (--help, --version)
+    check_build,     // say what is built
+    dump,            // ask a running job what it is doing (dump_process)
+    merge_timeline,  // timeline
   };
   Action action = Action::run;
   JobOptions job;
   std::string message;
+  int dump_process = 0;  // a hvdrun; 0: the only one
+  std::string timeline;  // the file that ranks have named
 };
 
 // `arguments` without the program's own name. Options end where the program's

@@ -17,6 +17,8 @@
 #include "launcher/cpu_topology.h"
 #include "launcher/front.h"
 #include "launcher/program_lookup.h"
+#include "launcher/running_jobs.h"
+#include "launcher/timeline_merge.h"
 
 namespace hvd::launcher {
 namespace {
@@ -48,6 +50,38 @@ int check_build(const ProcessSetup& setup) {
   return reason == ENOENT ? kExitNotFound : kExitNotExecutable;
 }
 
+int dump(int process) {
+  const auto asked = ask_for_pictures(process);
+  if (!asked.is_ok()) {
+    std::cerr << "hvdrun: " << asked.status().message() << std::endl;
+    return 1;
+  }
+  std::cout << asked.value() << std::endl;
+  return 0;
+}
+
+// What ranks are told to write, and hvdrun puts together. They may change their folder: the path is absolute.
+std::string timeline_of(JobOptions& options) {
+  std::string file = options.timeline;
+  if (file.empty())
+    file = environment_value("HVD_TIMELINE", environment_value("HOROVOD_TIMELINE", "").c_str());
+  if (file.empty() || file == "DYNAMIC") return {};
+  std::error_code error;
+  file = std::filesystem::absolute(file, error).string();
+  options.settings.emplace_back("HVD_TIMELINE", file);
+  remove_timeline_parts(file, options.num_proc);
+  return file;
+}
+
+int merge(const std::string& file, int ranks) {
+  const auto merged = merge_timeline(file, ranks);
+  if (!merged.is_ok()) {
+    std::cerr << "hvdrun: " << merged.message() << std::endl;
+    return 1;
+  }
+  return 0;
+}
+
 int run(int argc, char** argv) {
   const ProcessSetup setup = ProcessSetup::prepare();
   auto line = parse_command_line({argv + 1, argv + argc}, own_hostname());
@@ -60,6 +94,8 @@ int run(int argc, char** argv) {
     return 0;
   }
   if (line->action == CommandLine::Action::check_build) return check_build(setup);
+  if (line->action == CommandLine::Action::dump) return dump(line->dump_process);
+  if (line->action == CommandLine::Action::merge_timeline) return merge(line->timeline, 0);
 
   JobPlan plan;
   plan.options = std::move(line->job);
@@ -73,7 +109,13 @@ int run(int argc, char** argv) {
   const std::string omp_threads = environment_value("OMP_NUM_THREADS", "");
   plan.cores = plan_cores(allowed_cpus(), plan.options.num_proc, plan.options.bind, omp_threads);
   for (char** entry = environ; *entry != nullptr; ++entry) plan.environment.emplace_back(*entry);
-  return run_job(plan, setup, argc, argv);
+  const std::string timeline = timeline_of(plan.options);
+  const pid_t front = getpid();
+  const int status = run_job(plan, setup, argc, argv);
+  if (getpid() != front) return status;  // the supervisor comes back from there too
+  // Also of a job that failed: then it is wanted most.
+  if (!timeline.empty() && plan.options.num_proc > 1) merge(timeline, plan.options.num_proc);
+  return status;
 }
 
 }  // namespace

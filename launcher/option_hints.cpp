@@ -21,7 +21,6 @@ constexpr std::string_view kOwnTransport =
     "of hvdrun";
 constexpr std::string_view kNoKnob =
     "there is nothing to tune: the plan is made after the first step; leave it out";
-constexpr std::string_view kTimeline = "the timeline comes later; leave it out";
 
 // Options of horovodrun, and the commonest of mpirun, that hvdrun does not have.
 constexpr ForeignOption kForeign[] = {
@@ -59,8 +58,6 @@ constexpr ForeignOption kForeign[] = {
     {"--no-hierarchical-allreduce", kNoKnob},
     {"--hierarchical-allgather", kNoKnob},
     {"--no-hierarchical-allgather", kNoKnob},
-    {"--timeline-filename", kTimeline},
-    {"--timeline-mark-cycles", kTimeline},
     {"--max-np", kElastic},
     {"--max-num-proc", kElastic},
     {"--slots-per-host", kElastic},

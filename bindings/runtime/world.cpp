@@ -1,8 +1,10 @@
 #include "horovod_cpp/world.h"
 
 #include "bindings/runtime/agreement.h"
+#include "bindings/runtime/clock_alignment.h"
 #include "bindings/runtime/launch_environment.h"
 #include "bindings/runtime/meeting.h"
+#include "bindings/runtime/picture_signal.h"
 #include "bindings/runtime/plugin_loader.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/transport/stream/stream.h"
@@ -118,6 +120,17 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
     auto links = open_remote_links(bootstrap, launch.job_key, deadline);
     HVD_RETURN_IF_ERROR(agree(bootstrap, links.status(), deadline));
     parts.peer_links = std::move(links).value();
+  }
+  // Of one host there is one steady clock.
+  if (!local.is_ok()) {
+    const auto ahead = measure_clock_ahead(bootstrap, deadline);
+    HVD_RETURN_IF_ERROR(agree(bootstrap, ahead.status(), deadline));
+    parts.clock_offset = ahead.value();
+  }
+  if (launch.launcher == Launcher::hvdrun) {
+    PictureSignal signal = take_picture_signal();
+    parts.picture_signal = std::move(signal.readable);
+    parts.picture_signal_owner = std::move(signal.owner);
   }
   if (!parts.control) parts.control = std::move(meeting->transport);
   return Session::create(std::move(parts));

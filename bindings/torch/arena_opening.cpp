@@ -38,6 +38,12 @@ Work ArenaOpening::broadcast_order() {
   return session.submit(std::move(submission));
 }
 
+void ArenaOpening::name_contents(const std::vector<std::size_t>& order) {
+  plan_.epochs.contents.resize(plan_.epochs.buckets.size());
+  for (const std::size_t index : order)
+    plan_.epochs.contents[plan_.bucket[index]].push_back(parts_.names[index]);
+}
+
 Work ArenaOpening::open_epochs() {
   std::vector<ArenaItem> items;
   for (const at::Tensor& parameter : parts_.parameters) {
@@ -52,6 +58,7 @@ Work ArenaOpening::open_epochs() {
   reduction.postscale = parts_.postscale;
   const EffectiveReduction effective = effective_reduction(reduction, parts_.context->size());
   plan_ = plan_arena(items, order, effective.op, effective.scale, parts_.wants_squares);
+  name_contents(order);
   return parts_.context->session().open_epochs(
       "gradients" + parts_.suffix, plan_.epochs, parts_.context->process_set(),
       [opened = opened_](std::shared_ptr<Epochs> epochs) { opened->epochs = std::move(epochs); });

@@ -23,7 +23,8 @@ class ArenaOpening {
     double prescale = 1.0;
     double postscale = 1.0;
     bool wants_squares = false;
-    std::string suffix;  // of the names of operations
+    std::string suffix;                   // of the names of operations
+    std::vector<std::string> names = {};  // of the parameters; for people
   };
   explicit ArenaOpening(Parts parts);
 
@@ -39,6 +40,7 @@ class ArenaOpening {
   };
   Work broadcast_order();
   Work open_epochs();
+  void name_contents(const std::vector<std::size_t>& order);
 
   const Parts parts_;
   at::Tensor order_;

@@ -182,6 +182,10 @@ std::shared_ptr<Context> context() {
 }
 
 Session& session() { return context()->session(); }
+void start_timeline(const std::string& file, bool mark_cycles) {
+  throw_if_failed(session().start_timeline(file, mark_cycles));
+}
+void stop_timeline() { session().stop_timeline(); }
 int rank() { return context()->rank(); }
 int size() { return context()->size(); }
 int local_rank() { return placement().local_rank; }

@@ -54,10 +54,14 @@ void GradientExchange::start_opening() {
     if (!has_come[i]) order.push_back(i);
   }
   std::vector<at::Tensor> parameters;
-  for (const Gradient& gradient : gradients_) parameters.push_back(gradient.parameter);
+  std::vector<std::string> names;
+  for (const Gradient& gradient : gradients_) {
+    parameters.push_back(gradient.parameter);
+    names.push_back(gradient.name);
+  }
   opening_ = std::make_unique<ArenaOpening>(ArenaOpening::Parts{
       context_, std::move(parameters), std::move(order), options_.reduction.op, options_.reduction.prescale,
-      options_.reduction.postscale, options_.wants_norm, name_of_operation("")});
+      options_.reduction.postscale, options_.wants_norm, name_of_operation(""), std::move(names)});
   phase_ = Phase::opening;
 }
 
@@ -194,6 +198,7 @@ void GradientExchange::watch_for_stall() {
     stall_is_told_ = true;
     Log(config.log_level, context_->rank())
         .warning(story + ". Either that rank is slow, or it takes another path through the program.");
+    context_->session().tell_picture("a backward is late");
   }
   if (ends) {
     context_->session().abort(

@@ -52,7 +52,10 @@ void GradientExchange::start_afresh() {
 }
 
 bool GradientExchange::finish_step() {
-  if (is_idle()) return true;
+  if (is_idle()) {
+    context_->session().mark_step();
+    return true;
+  }
   Lock lock(mutex_);
   const at::NoGradGuard no_grad;
   if (!open_backwards_.empty()) {
@@ -76,6 +79,7 @@ bool GradientExchange::finish_step() {
     throw;
   }
   const bool is_taken = !step_is_dropped_;
+  if (is_taken) context_->session().mark_step();
   begin_step();
   return is_taken;
 }

@@ -78,6 +78,15 @@ Result<Config> Config::from(const EnvironmentLookup& lookup) {
   HVD_RETURN_IF_ERROR(read_choice(lookup, "CONTROL", {"auto", "shm", "tcp", "mpi"}, config.control));
   HVD_RETURN_IF_ERROR(
       read_choice(lookup, "CPU_OPERATIONS", {"auto", "shm", "ring", "mpi"}, config.cpu_operations));
+  config.timeline = lookup_setting(lookup, "TIMELINE").value_or("");
+  if (config.timeline == "DYNAMIC") config.timeline.clear();
+  const auto mark_cycles = lookup_number(lookup, "TIMELINE_MARK_CYCLES", 0, 1);
+  HVD_RETURN_IF_ERROR(mark_cycles.status());
+  config.timeline_mark_cycles = mark_cycles.value().value_or(0) == 1;
+  const auto max_megabytes = lookup_number(lookup, "TIMELINE_MAX_MB", 1, 1 << 20);
+  HVD_RETURN_IF_ERROR(max_megabytes.status());
+  if (max_megabytes.value())
+    config.timeline_max_bytes = static_cast<std::size_t>(*max_megabytes.value()) << 20U;
   if (const auto level = lookup_setting(lookup, "LOG_LEVEL")) {
     config.log_level = parse_log_level(*level, LogLevel::warning);
   }

@@ -49,6 +49,12 @@ struct Config {
   std::string control = "auto";
   // CPU_OPERATIONS: "auto", "shm", "ring" or "mpi": what reduces host memory.
   std::string cpu_operations = "auto";
+  // TIMELINE: the file of the timeline, written from the start; empty (or DYNAMIC, as in Horovod): none.
+  std::string timeline;
+  // TIMELINE_MARK_CYCLES: 1 shows the rounds of negotiation in it.
+  bool timeline_mark_cycles = false;
+  // TIMELINE_MAX_MB: how large the file of a rank may become.
+  std::size_t timeline_max_bytes = std::size_t{256} << 20;
   // LOG_LEVEL: trace, debug, info, warning, error, fatal, off.
   LogLevel log_level = LogLevel::warning;
 

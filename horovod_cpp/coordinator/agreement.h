@@ -18,6 +18,8 @@ struct Agreement {
   std::vector<Extents> extents = {};
   // join: the last rank to join. add_process_set: the new id.
   int number = 0;
+  // The only rank that the others had to wait for: it came alone, in the last round; -1: there was none.
+  int last_rank = -1;
 };
 
 }  // namespace hvd

@@ -12,8 +12,8 @@ Coordinator::Coordinator(Parts parts)
       log_(parts_.config.log_level, parts_.rank),
       negotiator_(parts_.size),
       stalls_(parts_.rank, parts_.config.stall_warning, parts_.config.stall_shutdown),
-      execution_(parts_.rank, parts_.declarations, parts_.collectives, parts_.config.fusion_threshold_bytes) {
-}
+      execution_(parts_.rank, parts_.declarations, parts_.collectives, parts_.config.fusion_threshold_bytes,
+                 parts_.logbook) {}
 
 void Coordinator::submit(std::vector<PendingOperation> operations) {
   for (PendingOperation& operation : operations) {
@@ -63,15 +63,19 @@ Result<bool> Coordinator::wait_for_news() {
   news_ = queue_.take_all();
   if (!news_.empty() || is_leaving_now_) return true;
   const bool watch_stalls = stalls_.is_on() && negotiator_.has_waiting();
-  return parts_.control.wait(watch_stalls ? Deadline::after(stalls_.interval()) : Deadline::never());
+  Deadline deadline = watch_stalls ? Deadline::after(stalls_.interval()) : Deadline::never();
+  if (parts_.logbook.timeline().is_on()) deadline = deadline.earlier(Deadline::after(Timeline::kInterval));
+  return parts_.control.wait(deadline);
 }
 
 Status Coordinator::round() {
+  parts_.logbook.timeline().flush_if_due();
   const Result<bool> has_news = wait_for_news();
   HVD_RETURN_IF_ERROR(has_news.status());
   HVD_RETURN_IF_ERROR(check_stalls());
   if (!has_news.value()) return {};
 
+  if (parts_.logbook.timeline().marks_cycles()) parts_.logbook.recorder().record(Happening::round);
   const Report mine = report_of(news_);
   has_said_leaving_ = has_said_leaving_ || mine.is_leaving;
   std::vector<Report> reports;
@@ -113,6 +117,8 @@ Status Coordinator::swap(const Report& mine, std::vector<Report>& all) {
 void Coordinator::remember_news() {
   for (PendingOperation& operation : news_) {
     const std::uint32_t id = *negotiator_.wire_id(*operation.declaration);
+    parts_.logbook.recorder().record(Happening::announced,
+                                     static_cast<std::uint32_t>(operation.submission.id.index));
     announced_[id] = operation.submission.id.index;
     if (operation.submission.on_announced) std::exchange(operation.submission.on_announced, nullptr)();
     pending_.emplace(id, std::move(operation));
@@ -125,6 +131,7 @@ Status Coordinator::check_stalls() {
   const auto waiting = negotiator_.waiting();
   StallMonitor::Verdict verdict = stalls_.check(parts_.clock.now(), waiting);
   for (const std::string& warning : verdict.warnings) log_.warning(warning);
+  if (!verdict.warnings.empty()) parts_.tell_picture();
   return verdict.end;
 }
 

@@ -18,6 +18,7 @@
 #include "horovod_cpp/base/queue.h"
 #include "horovod_cpp/coordinator/declaration_table.h"
 #include "horovod_cpp/coordinator/execution.h"
+#include "horovod_cpp/coordinator/logbook.h"
 #include "horovod_cpp/coordinator/negotiator.h"
 #include "horovod_cpp/coordinator/pending.h"
 #include "horovod_cpp/coordinator/stall_monitor.h"
@@ -39,6 +40,8 @@ class Coordinator {
     AbortLatch& latch;
     const Clock& clock;
     std::function<void(const Status&)> fail;  // latches the Session and wakes everyone who blocks
+    Logbook& logbook;
+    std::function<void()> tell_picture;  // of what all ranks are doing; does not block
   };
   explicit Coordinator(Parts parts);
 
@@ -46,6 +49,8 @@ class Coordinator {
   void submit(std::vector<PendingOperation> operations);
   // From the next round on this rank tells the others that it submits nothing more.
   void leave();
+  // The timeline has been switched on or off.
+  void notice_timeline() { parts_.control.notify(); }
 
   // Returns when every rank has left, or after a failure. Everything submitted has ended then.
   void run();

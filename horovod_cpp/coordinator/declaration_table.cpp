@@ -1,5 +1,7 @@
 #include "horovod_cpp/coordinator/declaration_table.h"
 
+#include <algorithm>
+
 #include "horovod_cpp/base/text.h"
 
 namespace hvd {
@@ -61,6 +63,8 @@ Result<std::shared_ptr<const Declaration>> DeclarationTable::begin(TensorId id, 
              "another name"));
   }
   entry.name->is_pending = true;
+  entry.name->pending_version = id.index;
+  entry.name->pending_since = std::chrono::steady_clock::now();
   if (declaration.kind == OpKind::remove_process_set) being_removed_.insert(declaration.process_set);
   return entry.declaration;
 }
@@ -68,6 +72,26 @@ Result<std::shared_ptr<const Declaration>> DeclarationTable::begin(TensorId id, 
 void DeclarationTable::end(TensorId id) {
   const std::lock_guard lock(mutex_);
   entries_[static_cast<std::size_t>(id.index)].name->is_pending = false;
+}
+
+std::vector<DeclarationTable::Pending> DeclarationTable::pending() const {
+  std::vector<Pending> out;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [key, name] : names_) {
+      if (!name.is_pending) continue;
+      out.push_back(
+          {entries_[static_cast<std::size_t>(name.pending_version)].declaration, name.pending_since});
+    }
+  }
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.since < b.since; });
+  return out;
+}
+
+std::shared_ptr<const Declaration> DeclarationTable::find(TensorId id) const {
+  const std::lock_guard lock(mutex_);
+  const bool is_known = id.index >= 0 && static_cast<std::size_t>(id.index) < entries_.size();
+  return is_known ? entries_[static_cast<std::size_t>(id.index)].declaration : nullptr;
 }
 
 void DeclarationTable::add_process_set(std::vector<int> members) {

@@ -1,6 +1,7 @@
 // Declaration table: what this rank has declared, which names are pending, and which process sets there are. Thread-safe.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <map>
 #include <memory>
@@ -30,6 +31,15 @@ class DeclarationTable {
   // The name may be submitted again.
   void end(TensorId id);
 
+  // What has begun and not ended, the oldest first.
+  struct Pending {
+    std::shared_ptr<const Declaration> declaration;
+    std::chrono::steady_clock::time_point since;
+  };
+  std::vector<Pending> pending() const;
+  // nullptr: no such id.
+  std::shared_ptr<const Declaration> find(TensorId id) const;
+
   // Sets that all ranks have agreed on, in that order.
   void add_process_set(std::vector<int> members);
   void remove_process_set(int id);
@@ -40,6 +50,8 @@ class DeclarationTable {
   struct Name {
     std::vector<std::int32_t> versions;
     bool is_pending = false;
+    std::int32_t pending_version = -1;
+    std::chrono::steady_clock::time_point pending_since;
   };
   struct Entry {
     std::shared_ptr<const Declaration> declaration;

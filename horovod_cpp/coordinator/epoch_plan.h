@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "horovod_cpp/base/types.h"
@@ -25,6 +26,8 @@ struct EpochPlan {
   ReduceOp op = ReduceOp::sum;  // of all of them; never average
   double scale = 1.0;
   bool wants_squares = false;  // Epochs::sum_of_squares()
+  // For people: the names of what each bucket holds. May be shorter than `buckets`; ranks need not agree on it.
+  std::vector<std::vector<std::string>> contents = {};
 };
 
 // Where the parts of one rank's memory lie. The same on all ranks.

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "horovod_cpp/coordinator/epoch_page.h"
+#include "horovod_cpp/coordinator/flight_recorder.h"
 
 namespace hvd {
 namespace {
@@ -28,12 +29,13 @@ constexpr int kLookAhead = 4;
 }  // namespace
 
 Epochs::Epochs(std::unique_ptr<RegisteredMemory> memory, EpochPlan plan, std::vector<int> ranks,
-               SpinLimits spin)
+               SpinLimits spin, EpochsRecord record)
     : memory_(std::move(memory)),
       plan_(std::move(plan)),
       layout_(plan_),
       ranks_(std::move(ranks)),
       spin_(spin),
+      record_(std::move(record)),
       is_published_(plan_.buckets.size()) {}
 
 // --- memory ---
@@ -74,6 +76,7 @@ void Epochs::ring_all() const {
 
 void Epochs::publish(std::size_t bucket) {
   is_published_[bucket] = true;
+  record(Happening::published, bucket);
   ready_word(memory_->member(), bucket).store(epoch_);
   ring_all();
 }
@@ -100,9 +103,13 @@ bool Epochs::reduce_bucket(std::size_t bucket) {
   while (next < end) {
     // Never fetch_add: a late helper would take a chunk of the next epoch, and drop it.
     if (!claim.compare_exchange_weak(next, next + 1, std::memory_order_relaxed)) continue;
+    if (next % chunks == 0) record(Happening::all_ready, bucket);
     reduce_chunk(bucket, next % chunks);
     has_reduced = true;
-    if ((done_word(bucket).fetch_add(1) + 1) % chunks == 0) ring_all();
+    if ((done_word(bucket).fetch_add(1) + 1) % chunks == 0) {
+      record(Happening::reduced, bucket);
+      ring_all();
+    }
     next = claim.load(std::memory_order_relaxed);
   }
   return has_reduced;
@@ -165,6 +172,8 @@ void Epochs::close(const CloseWord& word) {
       if (!is_published_[bucket]) publish(bucket);
     }
   }
+  closed_at_ns_.store(std::chrono::steady_clock::now().time_since_epoch().count());
+  record(Happening::closed, 0, epoch_);
   close_word(memory_->member(), epoch_).store(encode(epoch_, word));
   ring_all();
 }
@@ -231,12 +240,15 @@ std::optional<EpochOutcome> Epochs::wait(Deadline deadline) {
     } else if (round < spin_.spins + spin_.yields) {
       ::sched_yield();
     } else {
+      if (round == spin_.spins + spin_.yields) record_whom_it_awaits();
       page_of(memory_->member()).bell.sleep_unless([this] { return is_worth_waking(); }, deadline);
     }
   }
 }
 
 EpochOutcome Epochs::obey(const EpochOutcome& outcome) {
+  record(Happening::decided, 0, static_cast<std::uint64_t>(outcome.state));
+  closed_at_ns_.store(0);
   if (outcome.state == EpochState::failed) {
     failure_ = why_failed(outcome);
     return outcome;

@@ -6,13 +6,15 @@
 // Memory rule: a rank writes a bucket's part of payload() and own_flags() only before it publishes it and after wait() has returned the
 // outcome of the epoch before.
 //
-// Threading: publish, close, wait and awaited are one thread's at a time; help, leave and abort may be called from any thread. Only wait()
-// waits for other ranks; leave() lets the threads of this one finish what they reduce.
+// Threading: publish, close and wait are one thread's at a time; help, leave, abort, awaited and awaits_since may be called from any thread.
+// Only wait() waits for other ranks; leave() lets the threads of this one finish what they reduce.
 // Ownership: views of payload() must keep mapping(). Other ranks may map this rank's memory for as long as they like.
 // Errors: wait() tells of a failed epoch; it is the last one.
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -32,11 +34,20 @@ namespace hvd {
 
 struct EpochWord;
 struct EpochPage;
+class FlightRecorder;
+enum class Happening : std::uint8_t;
+
+// Where an Epochs records what happens. A value; may be empty.
+struct EpochsRecord {
+  std::shared_ptr<FlightRecorder> recorder = nullptr;
+  std::uint32_t plan = 0;  // FlightRecorder::add_plan
+};
 
 class Epochs {
  public:
   // `memory` is new, of EpochLayout(plan).total_bytes on every rank. ranks[m]: what member m is called in messages.
-  Epochs(std::unique_ptr<RegisteredMemory> memory, EpochPlan plan, std::vector<int> ranks, SpinLimits spin);
+  Epochs(std::unique_ptr<RegisteredMemory> memory, EpochPlan plan, std::vector<int> ranks, SpinLimits spin,
+         EpochsRecord record = {});
   ~Epochs() = default;
   Epochs(const Epochs&) = delete;
   Epochs& operator=(const Epochs&) = delete;
@@ -77,6 +88,9 @@ class Epochs {
     std::vector<std::size_t> unpublished;  // buckets
   };
   std::vector<Awaited> awaited() const;
+  // When this rank closed the current epoch; nothing before.
+  std::optional<std::chrono::steady_clock::time_point> awaits_since() const;
+  const EpochsRecord& recorded_as() const { return record_; }
 
  private:
   int size() const { return static_cast<int>(ranks_.size()); }
@@ -109,16 +123,20 @@ class Epochs {
   void say_why(const Status& why, bool is_leaving);
   EpochOutcome obey(const EpochOutcome& outcome);
   Status why_failed(const EpochOutcome& outcome) const;
+  void record(Happening what, std::size_t bucket, std::uint64_t number = 0) const;
+  void record_whom_it_awaits() const;
 
   const std::unique_ptr<RegisteredMemory> memory_;
   const EpochPlan plan_;
   const EpochLayout layout_;
   const std::vector<int> ranks_;
   const SpinLimits spin_;
+  const EpochsRecord record_;
   AbortLatch latch_;
   std::mutex why_mutex_;  // of this rank's page
 
   std::atomic<std::uint64_t> epoch_{1};
+  std::atomic<std::int64_t> closed_at_ns_{0};  // the current epoch; 0: not yet
   std::atomic<bool> has_plan_{true};
   std::atomic<int> reducing_{0};  // threads
   std::vector<bool> is_published_;

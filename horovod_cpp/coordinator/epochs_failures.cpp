@@ -1,4 +1,4 @@
-// How ranks of an epoch learn that it fails, who is to blame, and whom they wait for.
+// How ranks of an epoch learn that it fails, who is to blame, and whom they wait for; and what is recorded of it.
 #include <sched.h>
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/epoch_page.h"
 #include "horovod_cpp/coordinator/epochs.h"
+#include "horovod_cpp/coordinator/flight_recorder.h"
 
 namespace hvd {
 
@@ -81,6 +82,26 @@ std::vector<Epochs::Awaited> Epochs::awaited() const {
     all.push_back(std::move(one));
   }
   return all;
+}
+
+std::optional<std::chrono::steady_clock::time_point> Epochs::awaits_since() const {
+  const std::chrono::steady_clock::duration since{closed_at_ns_.load()};
+  if (since.count() == 0) return std::nullopt;
+  return std::chrono::steady_clock::time_point(since);
+}
+
+void Epochs::record(Happening what, std::size_t bucket, std::uint64_t number) const {
+  if (!record_.recorder) return;
+  record_.recorder->record(what, FlightRecorder::bucket_subject(record_.plan, bucket),
+                           static_cast<std::uint32_t>(number));
+}
+
+void Epochs::record_whom_it_awaits() const {
+  if (!record_.recorder || closed_at_ns_.load() == 0) return;
+  for (int member = 0; member < size(); ++member) {
+    if (epoch_of(close_word(member, epoch_).load()) >= epoch_) continue;
+    return record(Happening::awaits, 0, static_cast<std::uint64_t>(ranks_[static_cast<std::size_t>(member)]));
+  }
 }
 
 }  // namespace hvd

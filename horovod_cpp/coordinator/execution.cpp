@@ -4,6 +4,7 @@
 
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/backend_call.h"
+#include "horovod_cpp/coordinator/logbook.h"
 #include "horovod_cpp/coordinator/process_sets.h"
 
 namespace hvd {
@@ -23,9 +24,10 @@ Status check_support(const Collectives* backend, const Declaration& d, std::size
 }  // namespace
 
 Execution::Execution(int rank, DeclarationTable& declarations, std::vector<Collectives*> collectives,
-                     std::size_t fusion_threshold_bytes)
+                     std::size_t fusion_threshold_bytes, Logbook& logbook)
     : rank_(rank),
       declarations_(declarations),
+      logbook_(logbook),
       backends_(std::move(collectives)),
       fusion_threshold_bytes_(fusion_threshold_bytes) {}
 
@@ -37,6 +39,7 @@ Status Execution::run(std::span<const Agreement> agreements, PendingOperations& 
   }
   for (const Batch& batch : plan_fusion(agreements, fusion_threshold_bytes_)) {
     HVD_RETURN_IF_ERROR(run_batch(batch, agreements, pending));
+    logbook_.timeline().flush_if_behind();
   }
   return {};
 }
@@ -45,6 +48,13 @@ Status Execution::run_batch(const Batch& batch, std::span<const Agreement> agree
                             PendingOperations& pending) {
   const Agreement& first = agreements[batch.front()];
   const Declaration& declaration = *first.declaration;
+  for (const std::size_t member : batch) {
+    const auto found = pending.find(agreements[member].wire_id);
+    if (found == pending.end()) continue;
+    logbook_.recorder().record(Happening::begun,
+                               static_cast<std::uint32_t>(found->second.submission.id.index),
+                               static_cast<std::uint32_t>(agreements[member].last_rank + 1));
+  }
   BackendOutcome outcome;
   switch (declaration.kind) {
     case OpKind::add_process_set:
@@ -127,6 +137,8 @@ void Execution::finish(PendingOperation& operation, const Status& status, const 
   operation.submission.keep_alive.reset();
   operation.submission.allocate = nullptr;
   if (operation.submission.on_announced) std::exchange(operation.submission.on_announced, nullptr)();
+  logbook_.recorder().record(status.is_ok() ? Happening::ended : Happening::failed,
+                             static_cast<std::uint32_t>(operation.submission.id.index));
   // The name is free before the waiter wakes: he may submit it again at once.
   declarations_.end(operation.submission.id);
   operation.state->finish(status, completion, std::move(result));

@@ -26,6 +26,7 @@ Negotiator::Negotiator(int size) : size_(size), sets_(size), left_(static_cast<s
 }
 
 Result<std::vector<Agreement>> Negotiator::step(std::span<const Report> reports) {
+  ++round_;
   for (const int process_set : std::exchange(removed_, {})) books_.erase(process_set);
   for (int rank = 0; rank < size_; ++rank) {
     for (const Declaration& declaration : reports[rank].declarations)
@@ -53,7 +54,7 @@ Status Negotiator::declare(int rank, const Declaration& declaration) {
   if (is_new) {
     const auto ranks = static_cast<std::size_t>(size_);
     entries_.push_back({book->first, std::vector<std::shared_ptr<const Declaration>>(ranks),
-                        std::vector<bool>(ranks, false), std::vector<Extents>(ranks), 0});
+                        std::vector<bool>(ranks, false), std::vector<Extents>(ranks)});
   }
   Entry& entry = entries_[position->second];
   if (entry.ready[rank]) {
@@ -93,6 +94,9 @@ Status Negotiator::mark_ready(int rank, std::uint32_t wire_id, const Extents& ex
   }
   entry.ready[rank] = true;
   entry.extents[rank] = extents;
+  entry.latest_count = entry.latest_round == round_ ? entry.latest_count + 1 : 1;
+  entry.latest_round = round_;
+  entry.latest_rank = rank;
   if (entry.ready_count++ == 0) ++waiting_count_;
   if (declaration.kind == OpKind::join) join(rank, entry.process_set);
   end_if_complete(wire_id);
@@ -151,7 +155,9 @@ Status Negotiator::outcome(const Entry& entry) const {
 
 void Negotiator::end(std::uint32_t wire_id, Status status) {
   Entry& entry = entries_[wire_id];
-  Agreement agreement{wire_id, entry.by_rank[first_ready(entry)], std::move(status), {}, 0};
+  const bool had_to_wait = entry.latest_count == 1 && entry.ready_count > 1;
+  Agreement agreement{wire_id, entry.by_rank[first_ready(entry)],   std::move(status), {},
+                      0,       had_to_wait ? entry.latest_rank : -1};
   if (agreement.declaration->kind == OpKind::allgather || agreement.declaration->kind == OpKind::alltoall) {
     for (const int rank : members_of(entry)) {
       agreement.extents.push_back(entry.ready[rank] ? std::move(entry.extents[rank]) : Extents{0});

@@ -54,6 +54,10 @@ class Negotiator {
     std::vector<bool> ready;
     std::vector<Extents> extents;  // by rank; what was reported with ready
     std::size_t ready_count = 0;
+    // Who came in the latest round in which one came, and how many that were.
+    std::uint64_t latest_round = 0;
+    int latest_rank = -1;
+    int latest_count = 0;
   };
   // What belongs to one process set.
   struct Book {
@@ -89,6 +93,7 @@ class Negotiator {
   std::vector<Entry> entries_;  // by wire id
   std::vector<bool> left_;
   int left_count_ = 0;
+  std::uint64_t round_ = 0;
   int waiting_count_ = 0;         // entries that some ranks have reported
   std::vector<Agreement> ended_;  // in this step
   std::vector<int> removed_;      // process sets; their names are known until the next step

@@ -11,23 +11,16 @@
 #include <cstring>
 
 #include "horovod_cpp/base/text.h"
+#include "horovod_cpp/coordinator/watcher_messages.h"
 
 namespace hvd {
 namespace {
 
-// The messages of a link (docs/wire.md): one byte of kind, then a length-prefixed text.
-enum class Message : std::uint8_t { goodbye = 1, failure = 2 };
-constexpr std::size_t kMaxTextBytes = std::size_t{64} << 10;
 // Tags of epoll events: a rank's socket, its process (with kProcess), or the order to stop.
 constexpr std::uint64_t kProcess = std::uint64_t{1} << 32;
 constexpr std::uint64_t kStop = ~std::uint64_t{0};
-
-Bytes frame(Message kind, const std::string& words) {
-  ByteWriter out;
-  out.put(kind);
-  out.put_text(std::string_view(words).substr(0, kMaxTextBytes));
-  return out.take();
-}
+constexpr std::uint64_t kMail = kStop - 1;
+constexpr std::uint64_t kSignal = kStop - 2;
 
 // The process at the other end, if it is on this host; 0 otherwise.
 pid_t pid_of_peer(int socket) {
@@ -48,21 +41,24 @@ Status os_error(const char* what) { return Status::internal(text(what, ": ", std
 }  // namespace
 
 Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<UniqueFd> links,
-                                                 std::function<void(const Status&)> on_loss) {
+                                                 std::function<void(const Status&)> on_loss,
+                                                 Pictures pictures) {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll.is_open()) return os_error("epoll_create1");
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!stop.is_open()) return os_error("eventfd");
+  UniqueFd mail(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!stop.is_open() || !mail.is_open()) return os_error("eventfd");
   const auto add = [&](int fd, std::uint64_t tag) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLRDHUP;
     event.data.u64 = tag;
     return ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0;
   };
-  if (!add(stop.get(), kStop)) return os_error("epoll_ctl");
+  if (!add(stop.get(), kStop) || !add(mail.get(), kMail)) return os_error("epoll_ctl");
+  if (pictures.signal.is_open() && !add(pictures.signal.get(), kSignal)) return os_error("epoll_ctl");
   std::vector<Peer> peers;
   for (std::size_t rank = 0; rank < links.size(); ++rank) {
-    Peer peer{std::move(links[rank]), UniqueFd(), {}, false};
+    Peer peer{std::move(links[rank]), UniqueFd(), {}, false, {}};
     if (peer.socket.is_open()) {
       peer.process = open_process(pid_of_peer(peer.socket.get()));
       if (!add(peer.socket.get(), rank)) return os_error("epoll_ctl");
@@ -70,20 +66,23 @@ Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<UniqueFd> links,
     }
     peers.push_back(std::move(peer));
   }
-  return std::unique_ptr<Watcher>(
-      new Watcher(std::move(peers), std::move(epoll), std::move(stop), std::move(on_loss)));
+  return std::unique_ptr<Watcher>(new Watcher(std::move(peers), std::move(epoll), std::move(stop),
+                                              std::move(mail), std::move(on_loss), std::move(pictures)));
 }
 
 void Watcher::start() {
+  open_gathering();
   thread_ = std::thread([this] { run(); });
 }
 
-Watcher::Watcher(std::vector<Peer> peers, UniqueFd epoll, UniqueFd stop,
-                 std::function<void(const Status&)> on_loss)
+Watcher::Watcher(std::vector<Peer> peers, UniqueFd epoll, UniqueFd stop, UniqueFd mail,
+                 std::function<void(const Status&)> on_loss, Pictures pictures)
     : peers_(std::move(peers)),
       epoll_(std::move(epoll)),
       stop_(std::move(stop)),
-      on_loss_(std::move(on_loss)) {}
+      mail_bell_(std::move(mail)),
+      on_loss_(std::move(on_loss)),
+      pictures_(std::move(pictures)) {}
 
 Watcher::~Watcher() {
   const std::uint64_t one = 1;
@@ -93,20 +92,37 @@ Watcher::~Watcher() {
 
 void Watcher::run() {
   std::array<epoll_event, 64> events{};
-  while (true) {
-    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+  bool is_stopping = false;
+  while (!is_stopping || gathering_->is_busy()) {
+    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                                   gathering_->next().poll_timeout_ms());
     if (count < 0 && errno != EINTR) {
       on_loss_(os_error("epoll_wait"));
       return;
     }
     for (int i = 0; i < count; ++i) {
       const std::uint64_t tag = events.at(static_cast<std::size_t>(i)).data.u64;
-      if (tag == kStop) return;
-      const auto rank = static_cast<int>(tag & ~kProcess);
-      const bool is_open = read_from(rank);
-      if (!is_open || (tag & kProcess) != 0) notice_end(rank);
+      if (tag == kStop) {
+        ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, stop_.get(), nullptr);
+        is_stopping = true;
+      } else {
+        handle(tag);
+      }
     }
+    if (is_stopping) end_gathering();
+    gathering_->advance(std::chrono::steady_clock::now());
   }
+}
+
+void Watcher::handle(std::uint64_t tag) {
+  if (tag == kMail) return read_mail();
+  if (tag == kSignal) {
+    if (has_read(pictures_.signal)) gathering_->want("SIGUSR1", std::chrono::steady_clock::now());
+    return;
+  }
+  const auto rank = static_cast<int>(tag & ~kProcess);
+  const bool is_open = read_from(rank);
+  if (!is_open || (tag & kProcess) != 0) notice_end(rank);
 }
 
 bool Watcher::read_from(int rank) {
@@ -132,6 +148,7 @@ void Watcher::stop_watching(const Peer& peer) {
 void Watcher::notice_end(int rank) {
   const Peer& peer = peers_[static_cast<std::size_t>(rank)];
   stop_watching(peer);
+  gathering_->ended(rank, "gone");
   const pid_t pid = pid_of_peer(peer.socket.get());
   lose(rank, Status::aborted(
                  text("rank ", rank, pid > 0 ? text(" (pid ", pid, ")") : "",
@@ -154,9 +171,16 @@ void Watcher::parse(int rank) {
     switch (kind) {
       case Message::goodbye:
         peer.has_ended = true;
+        gathering_->ended(rank, "has shut down");
         break;
       case Message::failure:
         lose(rank, Status::aborted(words));
+        break;
+      case Message::picture_wanted:
+        gathering_->asked_by(rank, std::chrono::steady_clock::now());
+        break;
+      case Message::picture:
+        gathering_->received(rank, std::as_bytes(std::span(words)));
         break;
       default:
         return refuse(rank);
@@ -168,6 +192,7 @@ void Watcher::refuse(int rank) {
   Peer& peer = peers_[static_cast<std::size_t>(rank)];
   peer.unread.clear();
   stop_watching(peer);
+  gathering_->ended(rank, "sent nonsense");
   lose(rank, Status::aborted(text("rank ", rank, " sent nonsense over its peer link")));
 }
 
@@ -175,19 +200,6 @@ void Watcher::lose(int rank, const Status& why) {
   Peer& peer = peers_[static_cast<std::size_t>(rank)];
   if (std::exchange(peer.has_ended, true)) return;
   on_loss_(why);
-}
-
-void Watcher::say_goodbye() { send_to_all(frame(Message::goodbye, "")); }
-
-void Watcher::announce(const Status& why) { send_to_all(frame(Message::failure, why.message())); }
-
-void Watcher::send_to_all(const Bytes& frame) {
-  for (const Peer& peer : peers_) {
-    if (!peer.socket.is_open()) continue;
-    // A peer that does not read, or is gone, must not hold up this rank: its death says enough.
-    [[maybe_unused]] const ssize_t sent =
-        ::send(peer.socket.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  }
 }
 
 }  // namespace hvd

@@ -3,26 +3,42 @@
 // It reads one socket a peer (SessionParts::peer_links). A peer that ends well says goodbye first; a socket that ends without one is
 // a death. So is the end of the peer's process, which the kernel tells for peers on this host: children that the peer has forked
 // may keep its socket open. A peer that fails says why, so that all ranks name the first cause.
-// Threading: announce and say_goodbye may be called from any thread.
+// It also carries pictures of what each rank is doing (picture_gathering.h).
+// Threading: announce, say_goodbye and want_picture may be called from any thread.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/base/unique_fd.h"
 #include "horovod_cpp/base/wire.h"
+#include "horovod_cpp/coordinator/picture_gathering.h"
 
 namespace hvd {
 
 class Watcher {
  public:
+  // What pictures need of this rank; both are called on the watcher's thread and must not block. `signal`: an eventfd, or closed; a picture
+  // is wanted when it becomes readable.
+  struct Pictures {
+    int rank = 0;
+    int size = 1;
+    std::function<Bytes()> take;
+    std::function<void(const std::string& why, const std::string& words)> tell;
+    UniqueFd signal;
+  };
+
   // links[r] is a connected stream socket to rank r, closed for this rank itself. `on_loss` is called on the watcher's thread,
   // once for each peer lost, and must not block.
   static Result<std::unique_ptr<Watcher>> create(std::vector<UniqueFd> links,
-                                                 std::function<void(const Status&)> on_loss);
+                                                 std::function<void(const Status&)> on_loss,
+                                                 Pictures pictures);
   // Once. Before it nothing is noticed.
   void start();
   // Joins the thread and closes the links.
@@ -32,6 +48,10 @@ class Watcher {
   void say_goodbye();
   // Tells every peer why this rank fails.
   void announce(const Status& why);
+  // One rank of those that want it at about the same time tells the picture of all.
+  void want_picture(const std::string& why);
+  // The same when the world has failed. Once.
+  void want_last_picture(const std::string& why);
 
  private:
   struct Peer {
@@ -39,10 +59,22 @@ class Watcher {
     UniqueFd process;  // pidfd; closed for a peer on another host
     Bytes unread;
     bool has_ended = false;  // said goodbye, or its loss was reported
+    Bytes unsent;            // the rest of a message; guarded by send_mutex_
+  };
+  // Wishes of other threads.
+  struct Mail {
+    std::optional<std::string> wish;
+    std::optional<std::string> failure;
   };
 
-  Watcher(std::vector<Peer> peers, UniqueFd epoll, UniqueFd stop, std::function<void(const Status&)> on_loss);
+  Watcher(std::vector<Peer> peers, UniqueFd epoll, UniqueFd stop, UniqueFd mail,
+          std::function<void(const Status&)> on_loss, Pictures pictures);
   void run();
+  void handle(std::uint64_t tag);
+  void open_gathering();
+  void read_mail();
+  bool has_read(const UniqueFd& eventfd) const;
+  void end_gathering();
   // Reads what has arrived; false once the socket has ended.
   bool read_from(int rank);
   void notice_end(int rank);
@@ -51,11 +83,18 @@ class Watcher {
   void stop_watching(const Peer& peer);
   void lose(int rank, const Status& why);
   void send_to_all(const Bytes& frame);
+  void send_to(Peer& peer, const Bytes& frame);
 
   std::vector<Peer> peers_;
   UniqueFd epoll_;
   UniqueFd stop_;
+  UniqueFd mail_bell_;
   std::function<void(const Status&)> on_loss_;
+  Pictures pictures_;
+  std::optional<PictureGathering> gathering_;
+  std::mutex send_mutex_;
+  std::mutex mail_mutex_;
+  Mail mail_;
   std::thread thread_;
 };
 

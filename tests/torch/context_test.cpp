@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <ATen/ops/ones.h>
+#include <filesystem>
+#include <fstream>
 #include <numeric>
+#include <sstream>
 
 #include "bindings/torch/integer_average.h"
 
@@ -55,6 +58,26 @@ TEST(Process, ForkedChildIsRefusedAndLeavesTheParentAlone) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
   EXPECT_EQ(allreduce(at::ones({2})).sum().item<float>(), 2);
   shutdown();
+}
+
+TEST(Process, WritesATimelineWhileItIsOn) {
+  const std::string file =
+      (std::filesystem::temp_directory_path() / ("hvd-context-" + std::to_string(::getpid()))).string();
+  EXPECT_THROW(start_timeline(file), std::logic_error);
+  init();
+  EXPECT_THROW(start_timeline(file + "/within/a file"), std::invalid_argument);
+  start_timeline(file);
+  EXPECT_THROW(start_timeline(file), std::invalid_argument);
+  EXPECT_EQ(allreduce(at::ones({2}), {.name = "seen"}).sum().item<float>(), 2);
+  stop_timeline();
+  stop_timeline();  // harmless
+  EXPECT_EQ(allreduce(at::ones({2}), {.name = "unseen"}).sum().item<float>(), 2);
+  shutdown();
+  std::ostringstream content;
+  content << std::ifstream(file).rdbuf();
+  std::filesystem::remove(file);
+  EXPECT_NE(content.str().find("allreduce 'seen'"), std::string::npos) << content.str();
+  EXPECT_EQ(content.str().find("allreduce 'unseen'"), std::string::npos) << content.str();
 }
 
 TEST(Errors, FollowTheStatus) {

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -75,6 +76,13 @@ void init();
 // init() may follow. Process sets and DistributedOptimizers are of the time before: make new ones.
 void shutdown();
 bool is_initialized();
+
+// Writes what this rank does from now on to a timeline (docs/observing.md): `file` on one rank, otherwise `file`.rankN, which hvdrun
+// --merge-timeline puts together. Call it on every rank. Throws std::invalid_argument if it is on already, or the file cannot be written,
+// and std::logic_error before init(). HVD_TIMELINE, or hvdrun --timeline-filename, starts it with init().
+void start_timeline(const std::string& file, bool mark_cycles = false);
+// Does nothing if it is off.
+void stop_timeline();
 
 // All of these throw std::logic_error before init().
 int rank();

@@ -1,0 +1,142 @@
+// The file of a rank's timeline: valid JSON at any time, bounded, and what can be saved of it if it was cut.
+#include "horovod_cpp/coordinator/timeline.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "horovod_cpp/base/text.h"
+#include "launcher/timeline_merge.h"
+
+namespace hvd {
+namespace {
+
+class TimelineFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "hvd-timeline-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string file() const { return folder_ / "trace"; }
+  std::string content(int rank) const {
+    std::ostringstream out;
+    out << std::ifstream(timeline_part(file(), rank, 2)).rdbuf();
+    return out.str();
+  }
+  void write_part(int rank, const std::string& content) const {
+    std::ofstream(timeline_part(file(), rank, 2)) << content;
+  }
+  nlohmann::json merged() const { return nlohmann::json::parse(std::ifstream(file())); }
+
+  std::filesystem::path folder_;
+  FlightRecorder recorder_{std::make_shared<SteadyClock>()};
+  Timeline timeline_{1,
+                     2,
+                     recorder_,
+                     Log(LogLevel::off, 1),
+                     {[](const RecordedEvent& event) { return text("tensor \"", event.subject, "\"\n"); },
+                      [](const RecordedEvent&) { return std::string(); }}};
+};
+
+TEST_F(TimelineFile, IsValidAfterEachFlush) {
+  recorder_.record(Happening::submitted, 0);
+  ASSERT_TRUE(timeline_.start({file(), false, 1U << 20U, {}}).is_ok());
+  EXPECT_EQ(nlohmann::json::parse(content(1)).size(), 3U) << "what was before does not belong to it";
+  for (std::uint32_t i = 1; i < 20; ++i) {
+    recorder_.record(Happening::submitted, i);
+    timeline_.flush();
+    EXPECT_EQ(nlohmann::json::parse(content(1)).size(), 3U + 2 * i);
+  }
+  recorder_.record(Happening::ended, 1);
+  timeline_.stop();
+  const auto events = nlohmann::json::parse(content(1));
+  EXPECT_EQ(events.size(), 3U + 40);
+  EXPECT_EQ(events.back().at("name"), "tensor \"1\"\n");
+  recorder_.record(Happening::submitted, 50);
+  timeline_.flush();
+  EXPECT_EQ(nlohmann::json::parse(content(1)), events) << "it is over";
+}
+
+TEST_F(TimelineFile, IsBoundedAndSaysSo) {
+  constexpr std::size_t kMost = 8192;
+  ASSERT_TRUE(timeline_.start({file(), false, kMost, {}}).is_ok());
+  for (std::uint32_t i = 0; i < 1000; ++i) recorder_.record(Happening::submitted, i);
+  timeline_.flush();
+  EXPECT_FALSE(timeline_.is_on());
+  EXPECT_LT(content(1).size(), kMost + 1024);
+  const auto events = nlohmann::json::parse(content(1));
+  EXPECT_NE(events.back().at("name").get<std::string>().find("HVD_TIMELINE_MAX_MB"), std::string::npos);
+  EXPECT_TRUE(timeline_.start({file(), false, kMost, {}}).is_ok()) << "it may be started again";
+}
+
+TEST_F(TimelineFile, ShowsTimesOfRank0sClock) {
+  const std::chrono::nanoseconds ahead = std::chrono::hours(-100);
+  ASSERT_TRUE(timeline_.start({file(), false, 1U << 20U, ahead}).is_ok());
+  const auto before = recorder_.now();
+  recorder_.record(Happening::step, 0, 1);
+  const auto after = recorder_.now();
+  timeline_.stop();
+  const double shown = nlohmann::json::parse(content(1)).back().at("ts");
+  const auto microseconds = [&](Clock::time_point when) {
+    return std::chrono::duration<double, std::micro>(when.time_since_epoch() - ahead).count();
+  };
+  EXPECT_GE(shown, microseconds(before) - 1);
+  EXPECT_LE(shown, microseconds(after) + 1);
+}
+
+TEST_F(TimelineFile, IsSavedWhereverItWasCut) {
+  ASSERT_TRUE(timeline_.start({file(), false, 1U << 20U, {}}).is_ok());
+  for (std::uint32_t i = 0; i < 4; ++i) recorder_.record(Happening::submitted, i);
+  timeline_.stop();
+  const std::string whole = content(1);
+  std::size_t most = 0;
+  for (std::size_t length = 0; length <= whole.size(); ++length) {
+    write_part(0, whole);
+    write_part(1, whole.substr(0, length));
+    ASSERT_TRUE(launcher::merge_timeline(file(), 2).is_ok());
+    const auto events = merged();
+    EXPECT_GE(events.size(), std::max(most, std::size_t{11})) << length;
+    most = events.size();
+    EXPECT_FALSE(std::filesystem::exists(timeline_part(file(), 1, 2)));
+  }
+  EXPECT_EQ(most, 22U);
+}
+
+// A write that was cut in the middle leaves its beginning over the old closing bracket.
+TEST_F(TimelineFile, IsSavedIfAWriteOverItsEndWasCut) {
+  const std::string old = "[\n{\"ph\":\"M\"}\n]\n";
+  const std::string addition = ",\n{\"ph\":\"i\"}\n]\n";
+  for (std::size_t length = 0; length <= addition.size(); ++length) {
+    std::string content = old;
+    content.replace(old.size() - 3, std::min<std::size_t>(3, length), addition.substr(0, length));
+    write_part(0, content);
+    write_part(1, old);
+    ASSERT_TRUE(launcher::merge_timeline(file(), 2).is_ok());
+    EXPECT_GE(merged().size(), 2U) << content;
+  }
+}
+
+TEST_F(TimelineFile, OfARankThatWroteNoneIsMissed) {
+  write_part(0, "[\n{\"ph\":\"M\"}\n]\n");
+  const Status status = launcher::merge_timeline(file(), 2);
+  EXPECT_NE(status.message().find("lacks ranks that wrote no timeline: 1"), std::string::npos)
+      << status.message();
+  EXPECT_EQ(merged().size(), 1U);
+  EXPECT_EQ(launcher::merge_timeline(folder_ / "none", 2).code(), StatusCode::unavailable);
+}
+
+TEST_F(TimelineFile, ThatCannotBeWrittenIsAnError) {
+  const Status status = timeline_.start({folder_ / "no" / "folder", false, 1U << 20U, {}});
+  EXPECT_EQ(status.code(), StatusCode::invalid_argument);
+  EXPECT_NE(status.message().find("No such file or directory"), std::string::npos) << status.message();
+  EXPECT_FALSE(timeline_.is_on());
+}
+
+}  // namespace
+}  // namespace hvd
