@@ -37,7 +37,8 @@ Outcome ExampleRuns::run(const std::string& example, const std::string& launcher
                          const std::string& options) const {
   const std::string command =
       "OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout 200 " + launcher +
-      (programs() / example).string() + " " + options + " --loss-log " + file("losses") + " 2>&1 </dev/null";
+      (programs() / example).string() + " " + options +
+      (logs_losses() ? " --loss-log " + file("losses") : "") + " 2>&1 </dev/null";
   std::filesystem::remove(file("losses"));
   Outcome outcome;
   FILE* const pipe = ::popen(command.c_str(), "r");

@@ -32,6 +32,9 @@ class ExampleRuns : public testing::Test {
   void SetUp() override;
   void TearDown() override;
 
+  // Whether the example can write the loss of each step.
+  virtual bool logs_losses() const { return true; }
+
   std::string file(const std::string& name) const { return (folder_ / name).string(); }
 
   // Runs an example, by its name. It is ended after 200 seconds.
