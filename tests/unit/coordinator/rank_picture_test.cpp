@@ -127,7 +127,7 @@ TEST(RankPictures, OfGiantLengthsAreRefused) {
 
 class Gathering : public testing::Test {
  protected:
-  PictureGathering make(int rank, std::set<int> linked) {
+  PictureGathering make(int rank, const std::set<int>& linked) {
     PictureGathering::Parts parts;
     parts.rank = rank;
     parts.size = 4;
