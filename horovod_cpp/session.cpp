@@ -33,6 +33,8 @@ class Session::Body {
     if (!is_over()) fail(Status::shut_down(text("rank ", parts_.placement.rank, parting_words())));
     if (thread_.joinable()) thread_.join();
     // A device may write to tensors until its backend is gone; only then the coordinator lets go of their memory.
+    // Its thread may be within fail(), and needs the pointer.
+    if (watcher_) watcher_->stop();
     watcher_.reset();
     logbook_.timeline().stop();
     coordinator_.close_process_sets();
