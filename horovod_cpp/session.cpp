@@ -33,6 +33,8 @@ class Session::Body {
     if (!is_over()) fail(Status::shut_down(text("rank ", parts_.placement.rank, parting_words())));
     if (thread_.joinable()) thread_.join();
     // A device may write to tensors until its backend is gone; only then the coordinator lets go of their memory.
+    // Its thread may be within fail(), and needs the pointer.
+    if (watcher_) watcher_->stop();
     watcher_.reset();
     logbook_.timeline().stop();
     coordinator_.close_process_sets();
@@ -62,15 +64,20 @@ class Session::Body {
     if (!latch_.set(why)) return;
     // First the reason, then the silence: peers that see a connection end should know why by then.
     if (watcher_) watcher_->announce(why);
+    // Before anybody wakes, who might end this Session.
+    if (!is_over_here) tell_last_picture();
     parts_.control->abort(why);
     for (const auto& collectives : parts_.collectives) collectives->abort(why);
     coordinator_.abort_process_sets(why);
     for (const auto& epochs : living_epochs()) epochs->abort(why);
-    if (is_over_here) return;
+  }
+
+  void tell_last_picture() {
+    const char* const why = "when the world failed";
     if (watcher_) {
-      watcher_->want_last_picture(why.message());
+      watcher_->want_last_picture(why);
     } else if (!logbook_.picture({}).pending.empty()) {
-      logbook_.tell_alone(why.message(), {});
+      logbook_.tell_alone(why, {});
     }
   }
 

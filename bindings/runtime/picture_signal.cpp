@@ -12,8 +12,8 @@ namespace hvd {
 namespace {
 
 // A handler has no other way to what it needs.
-std::atomic<int> signal_fd{-1};
-std::atomic<pid_t> signal_process{0};
+std::atomic<int> signal_fd{-1};        // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+std::atomic<pid_t> signal_process{0};  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 static_assert(std::atomic<int>::is_always_lock_free);
 
 void on_picture_signal(int /*signal*/) {

@@ -34,17 +34,15 @@ Status refuse(const char* setting, const std::string& value, const std::string& 
   return Status::unavailable(text("HVD_", setting, "=", value, ": ", why));
 }
 
-Status check(const Choice& choice, Launcher launcher, int size, Meet whom, const Status& local_group) {
-  const bool is_last_survivor = whom == Meet::survivors && size == 1;
+Status check(const Choice& choice, Launcher launcher, const Status& local_group) {
   for (const auto& [setting, value] :
        {std::pair{"CONTROL", choice.control}, std::pair{"CPU_OPERATIONS", choice.cpu_operations}}) {
     if (value == "shm" && !local_group.is_ok()) return refuse(setting, value, local_group.message());
     if (value == "mpi" && launcher != Launcher::mpi) {
       return refuse(setting, value, "start the program with mpirun, or leave the setting out");
     }
-    if (value == "tcp" && (launcher != Launcher::hvdrun || size == 1) && !is_last_survivor) {
-      return refuse(setting, value,
-                    "start the program with hvdrun on two or more ranks, or leave the setting out");
+    if (value == "tcp" && launcher != Launcher::hvdrun) {
+      return refuse(setting, value, "start the program with hvdrun, or leave the setting out");
     }
   }
   return {};
@@ -97,7 +95,7 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
   Result<LocalGroup> local = join_local_group(bootstrap, deadline);
   if (!local.is_ok() && local.status().code() != StatusCode::unavailable) return local.status();
   const Choice choice = choose(config, local.is_ok(), launch.launcher);
-  HVD_RETURN_IF_ERROR(check(choice, launch.launcher, parts.placement.size, whom, local.status()));
+  HVD_RETURN_IF_ERROR(check(choice, launch.launcher, local.status()));
 
   if (choice.control == "shm") {
     auto control = open_stream_transport(*local->memory, "shm", deadline);

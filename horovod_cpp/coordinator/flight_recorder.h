@@ -101,7 +101,7 @@ class FlightRecorder {
   const std::shared_ptr<const Clock> clock_;
   const Clock::time_point start_;
   const std::unique_ptr<Slot[]> slots_;
-  alignas(64) std::atomic<std::uint64_t> next_{0};
+  std::atomic<std::uint64_t> next_{0};
   std::atomic<std::uint32_t> steps_{0};
   mutable std::mutex mutex_;
   std::vector<Plan> plans_;

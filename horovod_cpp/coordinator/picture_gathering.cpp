@@ -35,6 +35,7 @@ void PictureGathering::fail(const std::string& why, TimePoint now) {
   if (std::exchange(has_failed_, true)) return;
   turn_.reset();
   gathering_.reset();
+  if (is_told_below_) return;
   const Bytes mine = parts_.take_picture();
   int readers = 0;
   for (const int rank : living_) {
@@ -55,9 +56,10 @@ void PictureGathering::hurry(TimePoint now) {
   turn_.reset();
 }
 
-void PictureGathering::asked_by(int rank, TimePoint now) {
+void PictureGathering::asked_by(int rank, TimePoint now, bool after_failure) {
   if (rank < parts_.rank) {
     asked_ = now;
+    is_told_below_ = is_told_below_ || after_failure;
     turn_.reset();
   }
   parts_.send(rank, parts_.take_picture());
@@ -81,7 +83,7 @@ void PictureGathering::begin(const std::string& why, TimePoint until) {
     if (!has_failed_) seen_[static_cast<std::size_t>(rank)].picture.reset();
     seen_[static_cast<std::size_t>(rank)].absence =
         "alive, but has not answered: it is stopped, or its machine is very busy";
-    parts_.ask(rank);
+    parts_.ask(rank, has_failed_);
   }
   seen_[static_cast<std::size_t>(parts_.rank)].picture = decode_picture(parts_.take_picture());
 }

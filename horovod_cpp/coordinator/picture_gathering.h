@@ -30,7 +30,7 @@ class PictureGathering {
     int rank = 0;
     int size = 1;
     std::function<Bytes()> take_picture;  // encoded
-    std::function<void(int rank)> ask;
+    std::function<void(int rank, bool after_failure)> ask;
     std::function<void(int rank, const Bytes& picture)> send;
     std::function<void(const std::string& why, const std::string& words)> tell;
   };
@@ -44,7 +44,7 @@ class PictureGathering {
   // The Session is about to end: what is not complete shortly is told as it is.
   void hurry(TimePoint now);
 
-  void asked_by(int rank, TimePoint now);
+  void asked_by(int rank, TimePoint now, bool after_failure = false);
   void received(int rank, std::span<const std::byte> picture);
   // From now on it does not answer.
   void ended(int rank, const std::string& how);
@@ -72,6 +72,7 @@ class PictureGathering {
   std::optional<Wish> gathering_;
   std::optional<TimePoint> asked_;  // by a lower rank
   bool has_failed_ = false;
+  bool is_told_below_ = false;  // a lower rank gathers the pictures of the failure, and has this one
 };
 
 }  // namespace hvd

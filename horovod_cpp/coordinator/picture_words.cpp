@@ -17,7 +17,7 @@ std::string range_of(const std::set<int>& ranks) {
   for (auto at = ranks.begin(); at != ranks.end();) {
     const int first = *at;
     int last = first;
-    while (++at != ranks.end() && *at == last + 1) last = *at;
+    for (++at; at != ranks.end() && *at == last + 1; ++at) last = *at;
     if (out.back() != ' ') out += ", ";
     out += last == first ? text(first) : last == first + 1 ? text(first, ", ", last) : text(first, "-", last);
   }

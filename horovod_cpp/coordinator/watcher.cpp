@@ -84,7 +84,9 @@ Watcher::Watcher(std::vector<Peer> peers, UniqueFd epoll, UniqueFd stop, UniqueF
       on_loss_(std::move(on_loss)),
       pictures_(std::move(pictures)) {}
 
-Watcher::~Watcher() {
+Watcher::~Watcher() { stop(); }
+
+void Watcher::stop() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof(one));
   if (thread_.joinable()) thread_.join();
@@ -177,7 +179,7 @@ void Watcher::parse(int rank) {
         lose(rank, Status::aborted(words));
         break;
       case Message::picture_wanted:
-        gathering_->asked_by(rank, std::chrono::steady_clock::now());
+        gathering_->asked_by(rank, std::chrono::steady_clock::now(), words == kAfterFailure);
         break;
       case Message::picture:
         gathering_->received(rank, std::as_bytes(std::span(words)));

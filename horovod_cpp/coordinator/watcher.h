@@ -41,7 +41,9 @@ class Watcher {
                                                  Pictures pictures);
   // Once. Before it nothing is noticed.
   void start();
-  // Joins the thread and closes the links.
+  // Joins the thread.
+  void stop();
+  // Stops, and closes the links.
   ~Watcher();
 
   // Tells every peer that this rank ends well.

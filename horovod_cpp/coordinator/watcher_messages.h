@@ -8,6 +8,8 @@
 namespace hvd {
 
 enum class Message : std::uint8_t { goodbye = 1, failure = 2, picture_wanted = 3, picture = 4 };
+// The words of picture_wanted, if the sender's world has failed.
+inline constexpr std::string_view kAfterFailure = "failed";
 inline constexpr std::size_t kMaxTextBytes = std::size_t{64} << 10U;
 
 inline Bytes frame(Message kind, std::string_view words) {

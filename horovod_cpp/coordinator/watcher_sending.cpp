@@ -46,8 +46,9 @@ void Watcher::open_gathering() {
   parts.size = pictures_.size;
   parts.take_picture = pictures_.take;
   parts.tell = pictures_.tell;
-  parts.ask = [this](int rank) {
-    send_to(peers_[static_cast<std::size_t>(rank)], frame(Message::picture_wanted, ""));
+  parts.ask = [this](int rank, bool after_failure) {
+    send_to(peers_[static_cast<std::size_t>(rank)],
+            frame(Message::picture_wanted, after_failure ? kAfterFailure : std::string_view()));
   };
   parts.send = [this](int rank, const Bytes& picture) {
     const std::string_view words(reinterpret_cast<const char*>(picture.data()), picture.size());

@@ -127,12 +127,12 @@ TEST(RankPictures, OfGiantLengthsAreRefused) {
 
 class Gathering : public testing::Test {
  protected:
-  PictureGathering make(int rank, std::set<int> linked) {
+  PictureGathering make(int rank, const std::set<int>& linked) {
     PictureGathering::Parts parts;
     parts.rank = rank;
     parts.size = 4;
     parts.take_picture = [] { return encode(at_step(1)); };
-    parts.ask = [this](int other) { asked.push_back(other); };
+    parts.ask = [this](int other, bool) { asked.push_back(other); };
     parts.send = [this](int other, const Bytes&) { sent_to.push_back(other); };
     parts.tell = [this](const std::string& why, const std::string& words) {
       told.push_back(why + ": " + words);
@@ -211,6 +211,18 @@ TEST_F(Gathering, AfterAFailureTheOthersSendTheirsUnasked) {
   gathering.fail("why", now);
   EXPECT_EQ(sent_to, (std::vector<int>{0, 1, 2}));
   EXPECT_TRUE(asked.empty());
+}
+
+// It may have told it and be gone by now.
+TEST_F(Gathering, AfterAFailureARankThatALowerOneHasAskedIsSilent) {
+  auto gathering = make(2, {0, 1, 3});
+  gathering.ended(1, "gone");
+  gathering.asked_by(0, now, /*after_failure=*/true);
+  gathering.ended(0, "gone");
+  gathering.fail("why", now);
+  gathering.advance(now + seconds(5));
+  EXPECT_TRUE(told.empty());
+  EXPECT_FALSE(gathering.is_busy());
 }
 
 TEST_F(Gathering, TheEndOfASessionIsNotHeldUp) {
