@@ -26,17 +26,21 @@ Result<std::vector<TcpContact>> decode_contacts(const std::vector<Bytes>& encode
 }
 
 Result<std::unique_ptr<Transport>> meet_by_rendezvous(const LaunchEnvironment& launch,
+                                                      const std::string& job_key,
                                                       std::chrono::seconds timeout) {
   const auto [rank, size] = std::pair{launch.placement.rank, launch.placement.size};
   const Result<TcpListener> listener = TcpListener::open();
   HVD_RETURN_IF_ERROR(listener.status());
-  const auto met = rendezvous(launch.rendezvous, launch.job_key, rank, size,
-                              encode(listener.value().contact()), Deadline::after(timeout));
+  const auto met = rendezvous(launch.rendezvous, job_key, rank, size, encode(listener.value().contact()),
+                              Deadline::after(timeout));
   HVD_RETURN_IF_ERROR(met.status());
   const auto contacts = decode_contacts(met.value());
   HVD_RETURN_IF_ERROR(contacts.status());
-  auto sockets = connect_tcp_mesh(rank, size, listener.value(), contacts.value(), launch.job_key,
-                                  Deadline::after(timeout));
+  const Deadline deadline = Deadline::after(timeout);
+  auto links = connect_tcp_links(rank, size, listener.value(), contacts.value(), job_key,
+                                 LinkPurpose::control, deadline);
+  HVD_RETURN_IF_ERROR(links.status());
+  auto sockets = secure_links(rank, std::move(links).value(), deadline);
   HVD_RETURN_IF_ERROR(sockets.status());
   return make_tcp_transport(rank, std::move(sockets).value());
 }
@@ -52,7 +56,8 @@ Result<std::unique_ptr<Transport>> meet_by_mpi() {
 }  // namespace
 
 Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout) {
-  Meeting meeting{launch.placement, nullptr};
+  Meeting meeting;
+  meeting.placement = launch.placement;
   if (launch.launcher == Launcher::mpi) {
     auto transport = meet_by_mpi();
     HVD_RETURN_IF_ERROR(transport.status());
@@ -64,7 +69,13 @@ Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeo
     meeting.placement.cross_rank =
         std::min(meeting.placement.cross_size - 1, meeting.placement.rank / meeting.placement.local_size);
   } else if (launch.placement.size > 1) {
-    auto transport = meet_by_rendezvous(launch, timeout);
+    auto key = read_job_key(launch.job_key);
+    if (!key.is_ok()) {
+      return key.status().with_prefix(
+          text("rank ", launch.placement.rank, " of ", launch.placement.size, ": "));
+    }
+    meeting.job_key = std::move(key).value();
+    auto transport = meet_by_rendezvous(launch, meeting.job_key, timeout);
     HVD_RETURN_IF_ERROR(transport.status());
     meeting.transport = std::move(transport).value();
   } else {
@@ -101,8 +112,12 @@ Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std:
   HVD_RETURN_IF_ERROR(bootstrap.all_gather(encode(listener.value().contact()), encoded, deadline));
   const auto contacts = decode_contacts(encoded);
   HVD_RETURN_IF_ERROR(contacts.status());
-  return connect_tcp_mesh(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(), job_key,
-                          deadline);
+  auto links = connect_tcp_links(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(),
+                                 job_key, LinkPurpose::life, deadline);
+  if (!links.is_ok()) return links.status();
+  std::vector<UniqueFd> sockets;
+  for (TcpLink& link : links.value()) sockets.push_back(std::move(link.socket));
+  return sockets;
 }
 
 }  // namespace hvd
