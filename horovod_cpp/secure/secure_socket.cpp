@@ -30,7 +30,7 @@ using Key = std::array<unsigned char, kKeyBytes>;
 // OpenSSL's own socket BIO would raise SIGPIPE.
 int write_bio(BIO* bio, const char* bytes, int length) {
   BIO_clear_retry_flags(bio);
-  const int fd = static_cast<int>(reinterpret_cast<std::intptr_t>(::BIO_get_data(bio)));
+  const int fd = *static_cast<const int*>(::BIO_get_data(bio));
   const Progress progress =
       send_some(fd, {reinterpret_cast<const std::byte*>(bytes), static_cast<std::size_t>(length)});
   if (progress.bytes > 0) return static_cast<int>(progress.bytes);
@@ -40,7 +40,7 @@ int write_bio(BIO* bio, const char* bytes, int length) {
 
 int read_bio(BIO* bio, char* bytes, int length) {
   BIO_clear_retry_flags(bio);
-  const int fd = static_cast<int>(reinterpret_cast<std::intptr_t>(::BIO_get_data(bio)));
+  const int fd = *static_cast<const int*>(::BIO_get_data(bio));
   const Progress progress =
       receive_some(fd, {reinterpret_cast<std::byte*>(bytes), static_cast<std::size_t>(length)});
   if (progress.bytes > 0) return static_cast<int>(progress.bytes);
@@ -120,6 +120,7 @@ Status unusable() { return Status::unavailable("OpenSSL cannot do TLS 1.3 with a
 
 struct SecureSocket::Tls {
   Key key{};
+  int fd = -1;
   std::unique_ptr<SSL, Free> state;
   std::vector<std::byte> record;  // header and payload in one record; kept for its capacity
   short wanted = POLLIN;
@@ -160,7 +161,8 @@ Result<SecureSocket> SecureSocket::over_tls(UniqueFd socket, Side side, std::spa
     ::BIO_free(bio);
     return unusable();
   }
-  ::BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(out.fd())));
+  out.tls_->fd = out.fd();
+  ::BIO_set_data(bio, &out.tls_->fd);
   ::BIO_set_init(bio, 1);
   ::SSL_set_bio(state, bio, bio);
   SSL_set_app_data(state, &out.tls_->key);
@@ -197,7 +199,10 @@ Result<bool> SecureSocket::handshake() {
   return why;
 }
 
-short SecureSocket::wanted_events() const { return is_secure() ? tls_->wanted : POLLOUT; }
+short SecureSocket::wanted_events() const {
+  if (is_secure()) return tls_->wanted;
+  return POLLOUT;
+}
 
 Progress SecureSocket::send_some(std::span<const std::byte> first, std::span<const std::byte> second) {
   if (!is_secure()) return hvd::send_some(fd(), first, second);
