@@ -51,6 +51,7 @@ function(hvd_option name found what)
 endfunction()
 
 find_package(Threads REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
 find_package(MPI QUIET COMPONENTS CXX)
 hvd_option(HVD_WITH_MPI MPI_CXX_FOUND "MPI plugin (needs libopenmpi-dev)")
 

@@ -20,14 +20,15 @@ std::vector<std::string> environment_of_rank(const std::vector<std::string>& inh
     ours[text("HOROVOD_", name)] = std::to_string(value);
   }
   ours["HVD_RENDEZVOUS"] = job.rendezvous;
-  ours["HVD_JOB_KEY"] = job.job_key;
+  ours["HVD_JOB_KEY_FD"] = std::to_string(job.job_key_fd);
   if (job.omp_threads) ours["OMP_NUM_THREADS"] = std::to_string(*job.omp_threads);
 
   std::vector<std::string> environment;
   bool has_python_setting = false;
   for (const auto& entry : inherited) {
     const std::string name = entry.substr(0, entry.find('='));
-    if (ours.contains(name)) continue;
+    // A key of a job around this one.
+    if (ours.contains(name) || name == "HVD_JOB_KEY" || name == "HVD_JOB_KEY_FILE") continue;
     has_python_setting |= name == "PYTHONUNBUFFERED";
     environment.push_back(entry);
   }

@@ -1,5 +1,6 @@
 #include "launcher/rank_process.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -62,6 +63,7 @@ Result<pid_t> start_rank(const RankStart& start, const ProcessSetup& setup) {
   dup2(start.stdout_fd, STDOUT_FILENO);
   dup2(start.stderr_fd, STDERR_FILENO);
   if (cpus != nullptr) sched_setaffinity(0, cpus_bytes, cpus.get());
+  fcntl(start.job_key_fd, F_SETFD, 0);
   setup.restore();
   execve(start.program.c_str(), arguments.data(), environment.data());
   const StartFailure failure{start.rank, errno};

@@ -21,6 +21,8 @@ struct RankStart {
   int stdin_fd = -1;
   int stdout_fd = -1;
   int stderr_fd = -1;
+  // Not owned. Inherited by the program under the same number (secure/job_key.h).
+  int job_key_fd = -1;
   // Not owned. Gets a StartFailure if the program cannot be executed; closed on exec.
   int failure_fd = -1;
 };

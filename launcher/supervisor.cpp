@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,8 +14,10 @@
 #include <utility>
 
 #include "horovod_cpp/base/rank_list.h"
+#include "horovod_cpp/base/secret.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/rendezvous/server.h"
+#include "horovod_cpp/secure/job_key.h"
 #include "launcher/descendants.h"
 #include "launcher/ending.h"
 #include "launcher/environment_plan.h"
@@ -36,22 +37,10 @@ using Clock = std::chrono::steady_clock;
 // After a signal, output that nobody takes is given up; and at any end, processes that cannot be killed.
 constexpr std::chrono::seconds kFlushAfterSignal{2};
 constexpr std::chrono::seconds kGiveUpKilling{10};
+constexpr std::size_t kJobKeyBytes = 16;
 
 bool is_terminating(int signal) {
   return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
-}
-
-Result<std::string> make_job_key() {
-  unsigned char bits[16];
-  if (getrandom(bits, sizeof bits, 0) != static_cast<ssize_t>(sizeof bits)) {
-    return Status::unavailable(text("no random numbers for the job's key: ", std::strerror(errno)));
-  }
-  std::string key;
-  for (const unsigned char byte : bits) {
-    key += "0123456789abcdef"[byte >> 4];
-    key += "0123456789abcdef"[byte & 15];
-  }
-  return key;
 }
 
 class Supervisor {
@@ -92,7 +81,7 @@ class Supervisor {
   UniqueFd stdin_of_rank_0_;
   UniqueFd signals_;
   Pipe start_failures_;
-  std::string job_key_;
+  UniqueFd job_key_;  // what ranks read it from
   std::unique_ptr<RendezvousServer> server_;
 
   Ending ending_;
@@ -141,11 +130,13 @@ Status Supervisor::prepare() {
   set_nonblocking(start_failures_.read.get());
   set_nonblocking(control_.get());
 
-  auto key = make_job_key();
+  const auto key = random_secret(kJobKeyBytes);
   if (!key.is_ok()) return key.status();
-  job_key_ = *key;
+  auto shared_key = share_job_key(key.value());
+  if (!shared_key.is_ok()) return shared_key.status();
+  job_key_ = std::move(shared_key).value();
   const LossPolicy losses{plan_.options.min_num_proc, plan_.options.meet_again_patience};
-  auto server = RendezvousServer::listen("127.0.0.1", plan_.options.num_proc, job_key_, losses);
+  auto server = RendezvousServer::listen("127.0.0.1", plan_.options.num_proc, key.value(), losses);
   if (!server.is_ok()) return server.status();
   server_ = std::move(*server);
   return {};
@@ -168,8 +159,8 @@ Status Supervisor::start(int rank, const std::string& rendezvous, int null_fd) {
   auto output_ends = outputs_.connect(rank);
   if (!output_ends.is_ok()) return output_ends.status();
 
-  const JobEnvironment environment{plan_.options.num_proc, rendezvous, job_key_, plan_.cores.omp_threads,
-                                   plan_.options.settings};
+  const JobEnvironment environment{plan_.options.num_proc, rendezvous, job_key_.get(),
+                                   plan_.cores.omp_threads, plan_.options.settings};
   RankStart start;
   start.rank = rank;
   start.program = plan_.program;
@@ -180,6 +171,7 @@ Status Supervisor::start(int rank, const std::string& rendezvous, int null_fd) {
   start.stdin_fd = rank == 0 ? stdin_of_rank_0 : null_fd;
   start.stdout_fd = output_ends->out.get();
   start.stderr_fd = output_ends->err.get();
+  start.job_key_fd = job_key_.get();
   start.failure_fd = start_failures_.write.get();
   const auto pid = start_rank(start, setup_);
   if (!pid.is_ok()) return pid.status();

@@ -16,7 +16,7 @@ Result<int> required_number(const EnvironmentLookup& lookup, const char* name, i
     return Status::invalid_argument(
         text("HVD_SIZE is set, but HVD_", name,
              " is not: start the program with hvdrun, or set all of HVD_RANK, HVD_SIZE, "
-             "HVD_RENDEZVOUS and HVD_JOB_KEY"));
+             "HVD_RENDEZVOUS and HVD_JOB_KEY_FILE"));
   }
   return static_cast<int>(*value.value());
 }
@@ -50,11 +50,18 @@ Result<LaunchEnvironment> from_hvdrun(const EnvironmentLookup& lookup) {
   HVD_RETURN_IF_ERROR(
       read("CROSS_RANK", 0, place.cross_size - 1, place.rank / place.local_size, place.cross_rank));
   out.rendezvous = lookup_setting(lookup, "RENDEZVOUS").value_or("");
-  out.job_key = lookup_setting(lookup, "JOB_KEY").value_or("");
-  if (place.size > 1 && (out.rendezvous.empty() || out.job_key.empty())) {
+  out.job_key = job_key_source(lookup);
+  const bool has_key = !out.job_key.descriptor.empty() || !out.job_key.file.empty();
+  if (place.size > 1 && !has_key && lookup_setting(lookup, "JOB_KEY")) {
+    return Status::invalid_argument(
+        text("rank ", place.rank, " of ", place.size,
+             ": HVD_JOB_KEY is not read, because others may read the environment; put the key into a file "
+             "(mode 600) and name it in HVD_JOB_KEY_FILE, or start the program with hvdrun"));
+  }
+  if (place.size > 1 && (out.rendezvous.empty() || !has_key)) {
     return Status::invalid_argument(
         text("rank ", place.rank, " of ", place.size, ": ",
-             out.rendezvous.empty() ? "HVD_RENDEZVOUS" : "HVD_JOB_KEY",
+             out.rendezvous.empty() ? "HVD_RENDEZVOUS" : "HVD_JOB_KEY_FD (or HVD_JOB_KEY_FILE)",
              " is not set, so the ranks cannot find each other; start the program with hvdrun"));
   }
   return out;

@@ -5,6 +5,7 @@
 
 #include "horovod_cpp/base/config.h"
 #include "horovod_cpp/base/status.h"
+#include "horovod_cpp/secure/job_key.h"
 
 namespace hvd {
 
@@ -18,7 +19,7 @@ struct LaunchEnvironment {
   Launcher launcher = Launcher::none;
   Placement placement;     // hvdrun: complete; mpi: local_* only, the rest comes from the library
   std::string rendezvous;  // hvdrun: host:port of the rendezvous server
-  std::string job_key;     // hvdrun: proves that a rank belongs to this job
+  JobKeySource job_key;    // hvdrun: where to read what proves that a rank belongs to this job
 };
 
 // invalid_argument names the variable that is missing or wrong.

@@ -61,10 +61,11 @@ Deadline meeting_deadline(std::chrono::seconds timeout, Meet whom) {
   return whom == Meet::all ? Deadline::after(timeout) : Deadline::never();
 }
 
-Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::chrono::seconds timeout, Meet whom) {
+Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string job_key,
+                                   std::chrono::seconds timeout, Meet whom) {
   const Result<TcpListener> listener = TcpListener::open();
   HVD_RETURN_IF_ERROR(listener.status());
-  const auto met = rendezvous(launch.rendezvous, launch.job_key, launch.placement.rank, launch.placement.size,
+  const auto met = rendezvous(launch.rendezvous, job_key, launch.placement.rank, launch.placement.size,
                               encode(launch.placement.cross_rank, listener.value().contact()),
                               meeting_deadline(timeout, whom), whom == Meet::survivors);
   HVD_RETURN_IF_ERROR(met.status());
@@ -78,15 +79,18 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::chrono:
   }
   const int mine = position_in(met.value().ranks, launch.placement.rank);
   if (mine < 0) return Status::internal("the rendezvous server answered without this rank");
-  Meeting meeting{place_among(hosts, mine), nullptr};
+  Meeting meeting{place_among(hosts, mine), nullptr, std::move(job_key)};
   if (contacts.size() == 1) {
     auto alone = meet_nobody();
     HVD_RETURN_IF_ERROR(alone.status());
     meeting.transport = std::move(alone).value();
     return meeting;
   }
-  auto sockets = connect_tcp_mesh(mine, meeting.placement.size, listener.value(), contacts, launch.job_key,
-                                  Deadline::after(timeout));
+  const Deadline deadline = Deadline::after(timeout);
+  auto links = connect_tcp_links(mine, meeting.placement.size, listener.value(), contacts, meeting.job_key,
+                                 LinkPurpose::control, deadline);
+  HVD_RETURN_IF_ERROR(links.status());
+  auto sockets = secure_links(mine, std::move(links).value(), deadline);
   HVD_RETURN_IF_ERROR(sockets.status());
   auto transport = make_tcp_transport(mine, std::move(sockets).value());
   HVD_RETURN_IF_ERROR(transport.status());
@@ -105,11 +109,12 @@ Result<std::unique_ptr<Transport>> meet_by_mpi() {
 }  // namespace
 
 Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout, Meet whom) {
-  Meeting meeting{launch.placement, nullptr};
   if (whom == Meet::survivors && (launch.launcher != Launcher::hvdrun || launch.placement.size == 1)) {
     return Status::unavailable(
         "the ranks that are left can meet again only in a job of hvdrun, started with --min-np");
   }
+  Meeting meeting;
+  meeting.placement = launch.placement;
   if (launch.launcher == Launcher::mpi) {
     auto transport = meet_by_mpi();
     HVD_RETURN_IF_ERROR(transport.status());
@@ -121,7 +126,12 @@ Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeo
     meeting.placement.cross_rank =
         std::min(meeting.placement.cross_size - 1, meeting.placement.rank / meeting.placement.local_size);
   } else if (launch.placement.size > 1) {
-    return meet_by_rendezvous(launch, timeout, whom);
+    auto key = read_job_key(launch.job_key);
+    if (!key.is_ok()) {
+      return key.status().with_prefix(
+          text("rank ", launch.placement.rank, " of ", launch.placement.size, ": "));
+    }
+    return meet_by_rendezvous(launch, std::move(key).value(), timeout, whom);
   } else {
     auto alone = meet_nobody();
     HVD_RETURN_IF_ERROR(alone.status());
@@ -156,8 +166,12 @@ Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std:
   HVD_RETURN_IF_ERROR(bootstrap.all_gather(encode(listener.value().contact()), encoded, deadline));
   const auto contacts = decode_contacts(encoded);
   HVD_RETURN_IF_ERROR(contacts.status());
-  return connect_tcp_mesh(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(), job_key,
-                          deadline);
+  auto links = connect_tcp_links(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(),
+                                 job_key, LinkPurpose::life, deadline);
+  if (!links.is_ok()) return links.status();
+  std::vector<UniqueFd> sockets;
+  for (TcpLink& link : links.value()) sockets.push_back(std::move(link.socket));
+  return sockets;
 }
 
 }  // namespace hvd

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "bindings/runtime/launch_environment.h"
@@ -18,6 +19,7 @@ namespace hvd {
 struct Meeting {
   Placement placement;
   std::unique_ptr<Transport> transport;
+  std::string job_key;  // under hvdrun, of two or more ranks
 };
 
 // Whom a process meets.

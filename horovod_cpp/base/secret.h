@@ -1,9 +1,4 @@
-// The job key: what the processes of one job know and strangers do not.
-//
-// For now it travels in clear text in the first message of a connection
-// (transport/tcp/handshake.h, rendezvous/protocol.h), so it keeps apart the jobs of one
-// trusted network, and its accidents, but does not stop who can read that network. TLS
-// with a pre-shared key will take the place of both uses; nothing else looks at the key.
+// Secrets: random ones, and how to compare them. The key of a job is in secure/job_key.h.
 #pragma once
 
 #include <cstddef>

@@ -63,7 +63,16 @@ Status explain_deadline(const std::optional<Attendance>& attendance, int size) {
   return Status::timed_out(message);
 }
 
-Result<Company> await_answer(int socket, int size, Deadline deadline) {
+// The server refuses who does not know the key without a word: what is left of the handshake is an alert or a closed connection.
+Status explain_handshake(const Status& why) {
+  if (why.code() == StatusCode::timed_out) return why;
+  return Status::invalid_argument(
+      text("the TLS handshake failed (", why.message(),
+           "): wrong job key, what answers there is another job or no rendezvous server, or the launcher "
+           "has another version of horovod_cpp"));
+}
+
+Result<Company> await_answer(SecureSocket& socket, int size, Deadline deadline) {
   MessageReader reader(max_answer_bytes(size));
   std::optional<Attendance> attendance;
   Deadline next_ask = Deadline::after({});
@@ -75,15 +84,15 @@ Result<Company> await_answer(int socket, int size, Deadline deadline) {
     }
     if (next_ask.passed()) {
       // A failure shows at the next read, after what the server may have said before.
-      [[maybe_unused]] const Status ignored = send_all(socket, encode_ask(), deadline);
+      [[maybe_unused]] const Status ignored = socket.send_all(encode_ask(), deadline);
       next_ask = Deadline::after(kAskInterval);
     }
-    const auto ready = wait_for_events(socket, POLLIN, deadline.earlier(next_ask));
-    if (!ready.is_ok()) return ready.status();
-    if (!ready.value()) continue;
     switch (reader.advance(socket)) {
-      case MessageReader::Outcome::incomplete:
+      case MessageReader::Outcome::incomplete: {
+        const auto ready = wait_for_events(socket.fd(), POLLIN, deadline.earlier(next_ask));
+        if (!ready.is_ok()) return ready.status();
         continue;
+      }
       case MessageReader::Outcome::closed:
         return Status::aborted("the server closed the connection");
       case MessageReader::Outcome::foreign:
@@ -108,18 +117,25 @@ Result<Company> await_answer(int socket, int size, Deadline deadline) {
   }
 }
 
-Result<Company> meet(const std::string& address, const Hello& hello, Deadline deadline) {
+Result<Company> meet(const std::string& address, const std::string& job_key, const Hello& hello,
+                     Deadline deadline) {
   if (hello.payload.size() > kMaxPayloadBytes) {
     return Status::invalid_argument(text("the payload has ", hello.payload.size(), " bytes; at most ",
                                          kMaxPayloadBytes, " are possible"));
   }
   const auto parsed = SocketAddress::parse(address);
   if (!parsed.is_ok()) return parsed.status();
-  const auto socket = connect_until(parsed.value(), deadline.earlier(Deadline::after(kLongestSilence)));
+  const Deadline answers_by = deadline.earlier(Deadline::after(kLongestSilence));
+  auto connection = connect_until(parsed.value(), answers_by);
+  if (!connection.is_ok()) return connection.status();
+  auto socket =
+      SecureSocket::over_tls(std::move(connection).value(), SecureSocket::Side::connects, tls_key(job_key));
   if (!socket.is_ok()) return socket.status();
-  const int fd = socket.value().get();
-  if (Status sent = send_all(fd, encode(hello), deadline); sent.code() == StatusCode::timed_out) return sent;
-  return await_answer(fd, hello.size, deadline);
+  if (const Status shaken = handshake_until(*socket, answers_by); !shaken.is_ok())
+    return explain_handshake(shaken);
+  if (Status sent = socket->send_all(encode(hello), deadline); sent.code() == StatusCode::timed_out)
+    return sent;
+  return await_answer(*socket, hello.size, deadline);
 }
 
 }  // namespace
@@ -127,12 +143,11 @@ Result<Company> meet(const std::string& address, const Hello& hello, Deadline de
 Result<Company> rendezvous(const std::string& address, const std::string& job_key, int rank, int size,
                            std::span<const std::byte> mine, Deadline deadline, bool after_loss) {
   Hello hello;
-  hello.job_key = job_key;
   hello.rank = rank;
   hello.size = size;
   hello.after_loss = after_loss;
   hello.payload.assign(mine.begin(), mine.end());
-  auto met = meet(address, hello, deadline);
+  auto met = meet(address, job_key, hello, deadline);
   if (met.is_ok()) return met;
   return met.status().with_prefix(text("rank ", rank, ": rendezvous at ", address, ": "));
 }

@@ -21,7 +21,7 @@ struct Company {
 // Those that the launcher knows to have ended are not waited for if the job may lose ranks (hvdrun --min-np); nor, with `after_loss`, are
 // those who live but do not come in the time that the launcher grants.
 // `rank` and `size` are always those that the job was started with. Any thread. A server that does not listen yet is tried again until
-// the deadline.
+// the deadline. Over TLS 1.3, keyed with the job key, which is not sent.
 // Errors: invalid_argument, unavailable: the server refused, with its reason; timed_out: which ranks had come
 // and which were missing; aborted: the server went away.
 Result<Company> rendezvous(const std::string& address, const std::string& job_key, int rank, int size,

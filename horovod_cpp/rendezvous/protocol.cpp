@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <functional>
 
-#include "horovod_cpp/base/secret.h"
-#include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
 
 namespace hvd::rendezvous_protocol {
@@ -40,11 +38,12 @@ std::size_t max_answer_bytes(int size) {
   return static_cast<std::size_t>(size) * (kMaxPayloadBytes + 16) + 4096;
 }
 
+KeyedHash tls_key(const std::string& job_key) { return keyed_hash(job_key, "rendezvous by TLS"); }
+
 Bytes encode(const Hello& hello) {
   ByteWriter out;
   out.put(hello.protocol_version);
   out.put_text(hello.library_version);
-  out.put_text(hello.job_key);
   out.put(hello.rank);
   out.put(hello.size);
   out.put(static_cast<std::uint8_t>(hello.after_loss));
@@ -105,7 +104,7 @@ std::string decode_refusal(std::span<const std::byte> body) {
   return {reinterpret_cast<const char*>(body.data()), body.size()};
 }
 
-Result<Hello> check_hello(std::span<const std::byte> body, const std::string& job_key, int size) {
+Result<Hello> check_hello(std::span<const std::byte> body, int size) {
   ByteReader in(body);
   Hello hello;
   hello.protocol_version = in.get<std::uint32_t>();
@@ -115,7 +114,6 @@ Result<Hello> check_hello(std::span<const std::byte> body, const std::string& jo
                                     "; install the same horovod_cpp everywhere"));
   }
   hello.library_version = in.get_text();
-  hello.job_key = in.get_text();
   hello.rank = in.get<std::int32_t>();
   hello.size = in.get<std::int32_t>();
   hello.after_loss = in.get<std::uint8_t>() != 0;
@@ -123,9 +121,6 @@ Result<Hello> check_hello(std::span<const std::byte> body, const std::string& jo
   if (in.failed() || in.remaining() > 0) return Status::invalid_argument("the greeting cannot be read");
   hello.payload.assign(payload.begin(), payload.end());
 
-  if (!is_same_secret(hello.job_key, job_key)) {
-    return Status::invalid_argument("wrong job key: this address belongs to another job");
-  }
   if (hello.library_version != HVD_VERSION) {
     return Status::unavailable(text("wrong version: the rank has horovod_cpp ", hello.library_version,
                                     ", the launcher ", HVD_VERSION, "; install the same everywhere"));
@@ -144,7 +139,7 @@ Result<Hello> check_hello(std::span<const std::byte> body, const std::string& jo
   return hello;
 }
 
-MessageReader::Outcome MessageReader::advance(int socket) {
+MessageReader::Outcome MessageReader::advance(SecureSocket& socket) {
   if (received_ >= sizeof(Header) && received_ == sizeof(Header) + body_.size()) {
     received_ = 0;
     body_.clear();
@@ -155,7 +150,7 @@ MessageReader::Outcome MessageReader::advance(int socket) {
     const auto wanted =
         in_header ? header.subspan(received_) : std::span(body_).subspan(received_ - header.size());
     if (!in_header && wanted.empty()) return Outcome::message;
-    const Progress progress = receive_some(socket, wanted);
+    const Progress progress = socket.receive_some(wanted);
     if (!progress.is_open) return Outcome::closed;
     if (progress.bytes == 0) return Outcome::incomplete;
     received_ += progress.bytes;

@@ -5,8 +5,7 @@
 // and ends with gathered or refused. Magic and type never change their place, and hello
 // begins with the protocol version, so that any version can refuse any other in words.
 //
-// The seam for TLS with a pre-shared key: the job key is a
-// field of hello and is compared in check_hello, nowhere else.
+// They travel over TLS with a key that is derived from the job's (tls_key): who can speak at all belongs to the job.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +16,8 @@
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/base/wire.h"
 #include "horovod_cpp/rendezvous/membership.h"
+#include "horovod_cpp/secure/keyed_hash.h"
+#include "horovod_cpp/secure/secure_socket.h"
 
 namespace hvd::rendezvous_protocol {
 
@@ -27,13 +28,15 @@ inline constexpr std::size_t kMaxPayloadBytes = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxHelloBytes = kMaxPayloadBytes + 4096;
 std::size_t max_answer_bytes(int size);
 
+// What TLS between a rank and the server is keyed with.
+KeyedHash tls_key(const std::string& job_key);
+
 // Values are part of the wire format.
 enum class MessageType : std::uint32_t { hello = 1, ask = 2, progress = 3, gathered = 4, refused = 5 };
 
 struct Hello {
   std::uint32_t protocol_version = kVersion;
   std::string library_version = HVD_VERSION;
-  std::string job_key;
   std::int32_t rank = 0;  // of `size`: as the job was started
   std::int32_t size = 0;
   bool after_loss = false;  // meets those who are left
@@ -59,11 +62,10 @@ Result<Attendance> decode_attendance(std::span<const std::byte> body);
 Result<Gathered> decode_gathered(std::span<const std::byte> body, int size);
 std::string decode_refusal(std::span<const std::byte> body);
 
-// The hello, if its sender belongs to the job of `size` ranks with `job_key`;
-// otherwise the reason to refuse it.
-Result<Hello> check_hello(std::span<const std::byte> body, const std::string& job_key, int size);
+// The hello, if it fits a job of `size` ranks; otherwise the reason to refuse it.
+Result<Hello> check_hello(std::span<const std::byte> body, int size);
 
-// Collects one message after the other from a non-blocking socket.
+// Collects one message after the other.
 class MessageReader {
  public:
   enum class Outcome {
@@ -76,7 +78,7 @@ class MessageReader {
   explicit MessageReader(std::size_t max_body_bytes) : max_body_bytes_(max_body_bytes) {}
 
   // After anything but incomplete and message the reader is used up.
-  Outcome advance(int socket);
+  Outcome advance(SecureSocket& socket);
   MessageType type() const { return header_.type; }
   std::span<const std::byte> body() const { return body_; }
 

@@ -1,19 +1,23 @@
 #include "horovod_cpp/rendezvous/server.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <deque>
 #include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "horovod_cpp/base/log.h"
 #include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/base/unique_fd.h"
+#include "horovod_cpp/rendezvous/connection.h"
 #include "horovod_cpp/rendezvous/protocol.h"
 
 namespace hvd {
@@ -23,38 +27,25 @@ namespace {
 using namespace rendezvous_protocol;  // NOLINT(google-build-using-namespace)
 using Clock = std::chrono::steady_clock;
 
-// How long a connection may stay without a valid hello, or with its last answer unread.
-constexpr auto kPatience = std::chrono::seconds(10);
-
-struct Connection {
-  UniqueFd socket;
-  MessageReader reader{kMaxHelloBytes};
-  int rank = -1;           // >= 0: waits for the others
-  bool is_ending = false;  // gets its last answer; what it still sends is discarded
-  Clock::time_point expires;
-  std::deque<std::shared_ptr<const Bytes>> unsent;
-  std::size_t sent_of_first = 0;
-
-  bool can_expire() const { return rank < 0; }
-};
-
 }  // namespace
 
 class RendezvousServer::Body {
  public:
-  Body(UniqueFd listener, UniqueFd epoll, UniqueFd timer, std::string address, int size, std::string job_key,
-       LossPolicy losses)
+  Body(UniqueFd listener, UniqueFd epoll, UniqueFd timer, std::string address, int size,
+       const std::string& job_key, const LossPolicy& losses, const RendezvousLimits& limits)
       : listener_(std::move(listener)),
         epoll_(std::move(epoll)),
         timer_(std::move(timer)),
         address_(std::move(address)),
-        job_key_(std::move(job_key)),
+        tls_key_(tls_key(job_key)),
+        limits_(limits),
         membership_(size, losses),
         places_(static_cast<std::size_t>(size)) {}
 
   const std::string& address() const { return address_; }
   int event_fd() const { return epoll_.get(); }
   const Membership& membership() const { return membership_; }
+  int strangers_refused() const { return strangers_refused_; }
 
   void rank_ended(int rank, bool well) {
     membership_.ended(rank, well);
@@ -95,11 +86,13 @@ class RendezvousServer::Body {
     return Status::unavailable("rendezvous server: epoll_ctl failed: " + error_text(errno));
   }
 
-  // Ticks every second while somebody has to be watched for silence, or accepting is paused.
+  // Ticks every second (sooner if the patience is less) while somebody has to be watched for silence, or accepting is paused.
   void set_timer(bool on) {
     if (on == timer_is_on_) return;
     itimerspec spec{};
-    if (on) spec.it_value.tv_sec = spec.it_interval.tv_sec = 1;
+    const auto tick = std::min<std::chrono::nanoseconds>(std::chrono::seconds(1), limits_.patience);
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(tick);
+    if (on) spec.it_value = spec.it_interval = {seconds.count(), (tick - seconds).count()};
     if (::timerfd_settime(timer_.get(), 0, &spec, nullptr) == 0) timer_is_on_ = on;
   }
 
@@ -115,9 +108,11 @@ class RendezvousServer::Body {
       if (!socket->is_open()) return;
       const int fd = socket->get();
       if (unproven() >= 2 * places_.size() + 64 || !watch(EPOLL_CTL_ADD, fd, EPOLLIN).is_ok()) continue;
+      auto secure = SecureSocket::over_tls(std::move(socket).value(), SecureSocket::Side::accepts, tls_key_);
+      if (!secure.is_ok()) continue;
       Connection& connection = connections_[fd];
-      connection.socket = std::move(socket).value();
-      connection.expires = Clock::now() + kPatience;
+      connection.socket = std::move(secure).value();
+      connection.expires = Clock::now() + limits_.patience;
       set_timer(true);
     }
   }
@@ -133,7 +128,10 @@ class RendezvousServer::Body {
     [[maybe_unused]] const auto ignored = ::read(timer_.get(), &ticks, sizeof(ticks));
     const auto now = Clock::now();
     std::erase_if(connections_, [&](const auto& entry) {
-      return entry.second.can_expire() && entry.second.expires <= now;
+      const Connection& connection = entry.second;
+      if (!connection.can_expire() || connection.expires > now) return false;
+      if (!connection.is_proven) refuse_stranger("it was not through with the TLS handshake in time");
+      return true;
     });
     if (accepting_is_paused_ && watch(EPOLL_CTL_MOD, listener_.get(), EPOLLIN).is_ok())
       accepting_is_paused_ = false;
@@ -145,18 +143,42 @@ class RendezvousServer::Body {
     const auto found = connections_.find(fd);
     if (found == connections_.end()) return;
     Connection& connection = found->second;
+    if (!connection.is_proven && !prove(connection)) return;
     bool is_alive = true;
     while (is_alive && !connection.is_ending) {
-      const auto outcome = connection.reader.advance(fd);
+      const auto outcome = connection.reader.advance(connection.socket);
       if (outcome == MessageReader::Outcome::incomplete) break;
       is_alive = handle_outcome(connection, outcome);
     }
-    if (is_alive && connection.is_ending) is_alive = discard(fd);
+    if (is_alive && connection.is_ending) is_alive = connection.discard();
     if (is_alive) {
       flush(connection);
     } else {
       drop(fd);
     }
+  }
+
+  // Takes the handshake as far as it goes now. False: there is more to come, or the connection is gone.
+  bool prove(Connection& connection) {
+    const int fd = connection.socket.fd();
+    const auto shaken = connection.socket.handshake();
+    if (!shaken.is_ok()) {
+      refuse_stranger(shaken.status().message());
+      drop(fd);
+      return false;
+    }
+    connection.is_proven = shaken.value();
+    const std::uint32_t events = connection.socket.wanted_events() == POLLOUT ? EPOLLOUT : EPOLLIN;
+    if (!connection.is_proven && !watch(EPOLL_CTL_MOD, fd, events).is_ok()) drop(fd);
+    return shaken.value();
+  }
+
+  void refuse_stranger(const std::string& why) {
+    ++strangers_refused_;
+    if (strangers_refused_ > limits_.logged_strangers) return;
+    log_.warning(
+        text("rendezvous at ", address_, ": refused a connection that does not belong to the job: ", why,
+             strangers_refused_ == limits_.logged_strangers ? " (further ones are not reported)" : ""));
   }
 
   // False: the connection is of no more use.
@@ -171,18 +193,6 @@ class RendezvousServer::Body {
     return true;
   }
 
-  // Reads what comes after our last answer was decided,
-  // a bounded amount at a time. False once the other side has closed.
-  static bool discard(int fd) {
-    std::array<std::byte, 16384> scratch{};
-    for (int i = 0; i < 16; ++i) {
-      const Progress progress = receive_some(fd, scratch);
-      if (!progress.is_open) return false;
-      if (progress.bytes == 0) break;
-    }
-    return true;
-  }
-
   void handle_message(Connection& connection) {
     if (connection.rank >= 0) {
       if (connection.reader.type() == MessageType::ask) send(connection, encode(membership_.attendance()));
@@ -192,7 +202,7 @@ class RendezvousServer::Body {
       end_with(connection, encode_refusal("a greeting was expected"));
       return;
     }
-    auto hello = check_hello(connection.reader.body(), job_key_, membership_.size());
+    auto hello = check_hello(connection.reader.body(), membership_.size());
     if (!hello.is_ok()) {
       end_with(connection, encode_refusal(hello.status().message()));
       return;
@@ -203,7 +213,7 @@ class RendezvousServer::Body {
       return;
     }
     connection.rank = hello->rank;
-    places_[static_cast<std::size_t>(hello->rank)] = {connection.socket.get(), std::move(hello->payload)};
+    places_[static_cast<std::size_t>(hello->rank)] = {connection.socket.fd(), std::move(hello->payload)};
     if (hello->after_loss) set_timer(true);
     close_round_if_over();
   }
@@ -246,7 +256,7 @@ class RendezvousServer::Body {
   void end_with(Connection& connection, std::shared_ptr<const Bytes> message) {
     connection.rank = -1;
     connection.is_ending = true;
-    connection.expires = Clock::now() + kPatience;
+    connection.expires = Clock::now() + limits_.patience;
     connection.unsent.push_back(std::move(message));
     set_timer(true);
   }
@@ -254,23 +264,11 @@ class RendezvousServer::Body {
     end_with(connection, std::make_shared<const Bytes>(std::move(message)));
   }
 
-  // Sends what the socket takes. A lost connection shows when it is read.
   void flush(Connection& connection) {
-    const int fd = connection.socket.get();
-    while (!connection.unsent.empty()) {
-      const auto rest = std::span(*connection.unsent.front()).subspan(connection.sent_of_first);
-      const Progress progress = send_some(fd, rest);
-      if (progress.bytes == 0) break;
-      connection.sent_of_first += progress.bytes;
-      if (connection.sent_of_first < connection.unsent.front()->size()) continue;
-      connection.unsent.pop_front();
-      connection.sent_of_first = 0;
-    }
+    connection.flush();
     const bool is_flushed = connection.unsent.empty();
-    // The rank closes first: a close with unread questions in the
-    // socket would reset it and might destroy our last answer.
-    if (is_flushed && connection.is_ending) ::shutdown(fd, SHUT_WR);
-    if (!watch(EPOLL_CTL_MOD, fd, is_flushed ? EPOLLIN : EPOLLIN | EPOLLOUT).is_ok()) return;
+    const std::uint32_t events = is_flushed ? EPOLLIN : EPOLLIN | EPOLLOUT;
+    if (!watch(EPOLL_CTL_MOD, connection.socket.fd(), events).is_ok()) return;
   }
 
   void drop(int fd) {
@@ -287,17 +285,22 @@ class RendezvousServer::Body {
   const UniqueFd epoll_;
   const UniqueFd timer_;
   const std::string address_;
-  const std::string job_key_;
+  const KeyedHash tls_key_;
+  const RendezvousLimits limits_;
+  const Log log_;
   Membership membership_;
   std::vector<Place> places_;  // by rank
   std::map<int, Connection> connections_;
   int rounds_completed_ = 0;
+  int strangers_refused_ = 0;
   bool timer_is_on_ = false;
   bool accepting_is_paused_ = false;
 };
 
 Result<std::unique_ptr<RendezvousServer>> RendezvousServer::listen(const std::string& bind_address, int size,
-                                                                   std::string job_key, LossPolicy losses) {
+                                                                   const std::string& job_key,
+                                                                   LossPolicy losses,
+                                                                   RendezvousLimits limits) {
   if (size < 1)
     return Status::invalid_argument(text("rendezvous server: ", size, " ranks; at least 1 is needed"));
   auto address = SocketAddress::parse(bind_address);
@@ -321,7 +324,7 @@ Result<std::unique_ptr<RendezvousServer>> RendezvousServer::listen(const std::st
     return Status::unavailable("rendezvous server: no descriptors: " + error_text(errno));
   }
   auto body = std::make_unique<Body>(std::move(listener).value(), std::move(epoll), std::move(timer),
-                                     bound.value().text(), size, std::move(job_key), losses);
+                                     bound.value().text(), size, job_key, losses, limits);
   HVD_RETURN_IF_ERROR(body->start());
   return std::unique_ptr<RendezvousServer>(new RendezvousServer(std::move(body)));
 }
@@ -334,5 +337,6 @@ void RendezvousServer::handle_events() { body_->handle_events(); }
 void RendezvousServer::rank_ended(int rank, bool well) { body_->rank_ended(rank, well); }
 bool RendezvousServer::can_go_on() const { return body_->membership().can_go_on(); }
 std::vector<int> RendezvousServer::given_up() const { return body_->membership().given_up(); }
+int RendezvousServer::strangers_refused() const { return body_->strangers_refused(); }
 
 }  // namespace hvd

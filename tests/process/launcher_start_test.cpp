@@ -26,7 +26,8 @@ TEST(LauncherStart, TellsRanksWhoTheyAre) {
   LauncherJob job(
       {"-np", "3", "--start-timeout", "77", "sh", "-c",
        "echo v $HVD_RANK $HVD_SIZE $HVD_LOCAL_RANK $HVD_LOCAL_SIZE $HVD_CROSS_RANK $HVD_CROSS_SIZE "
-       "$HOROVOD_RANK $HOROVOD_SIZE $HVD_START_TIMEOUT; echo r=$HVD_RENDEZVOUS; echo k=$HVD_JOB_KEY"});
+       "$HOROVOD_RANK $HOROVOD_SIZE $HVD_START_TIMEOUT; echo r=$HVD_RENDEZVOUS; echo k=$(cat "
+       "/proc/self/fd/$HVD_JOB_KEY_FD)"});
   ASSERT_EQ(job.finish(), 0) << job.both();
   for (const std::string rank : {"0", "1", "2"}) {
     EXPECT_NE(job.out().find("[" + rank + "] v " + rank + " 3 " + rank + " 3 0 1 " + rank + " 3 77\n"),
@@ -45,10 +46,28 @@ TEST(LauncherStart, TellsRanksWhoTheyAre) {
 }
 
 TEST(LauncherStart, GivesEveryJobAKeyOfItsOwn) {
-  LauncherJob one({"-np", "1", "printenv", "HVD_JOB_KEY"}), two({"-np", "1", "printenv", "HVD_JOB_KEY"});
+  const std::vector<std::string> show{"-np", "1", "sh", "-c", "cat /proc/self/fd/$HVD_JOB_KEY_FD"};
+  LauncherJob one(show), two(show);
   ASSERT_EQ(one.finish(), 0);
   ASSERT_EQ(two.finish(), 0);
+  EXPECT_EQ(one.out().size(), 32U) << one.both();
   EXPECT_NE(one.out(), two.out());
+}
+
+TEST(LauncherStart, ShowsTheKeyToNobodyButWhoInheritsIt) {
+  // What everybody may read of a rank, of a shell around it and of what it starts, beside the key itself.
+  LauncherJob job(
+      {"-np", "2", "env", "A=b", "bash", "-c",
+       "key=$(cat /proc/self/fd/$HVD_JOB_KEY_FD); [ ${#key} = 32 ] || exit 3; "
+       "sleep 60 & child=$!; "
+       "for pid in $$ $child $PPID; do "
+       "  if tr '\\0' '\\n' < /proc/$pid/environ | grep -qF $key; then echo in environment of $pid; fi; "
+       "  if tr '\\0' '\\n' < /proc/$pid/cmdline | grep -qF $key; then echo on command line of $pid; fi; "
+       "done; kill $child; echo looked"});
+  ASSERT_EQ(job.finish(), 0) << job.both();
+  EXPECT_EQ(job.out().find("environment of"), std::string::npos) << job.out();
+  EXPECT_EQ(job.out().find("command line of"), std::string::npos) << job.out();
+  EXPECT_NE(job.out().find("looked"), std::string::npos) << job.out();
 }
 
 class LauncherBinding : public testing::Test {
@@ -133,7 +152,8 @@ TEST(LauncherStart, LeaksNoDescriptorIntoRanks) {
                      "done; exec \"$0\" \"$@\""};
   LauncherJob job({"-np", "3", "ls", "-m", "/proc/self/fd"}, options);
   ASSERT_EQ(job.finish(), 0);
-  for (const auto& line : lines_of(job.out())) EXPECT_EQ(line.substr(4), "0, 1, 2, 3") << "3 is ls's own";
+  for (const auto& line : lines_of(job.out()))
+    EXPECT_EQ(line.substr(4), "0, 1, 2, 3, 64") << "3 is ls's own, 64 holds the job's key";
 }
 
 struct Refusal {

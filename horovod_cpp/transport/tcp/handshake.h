@@ -1,11 +1,9 @@
-// What two ranks say to each other on a new TCP connection before the Transport takes it over.
+// What two ranks say to each other on a new TCP connection before anybody uses it.
 //
-// The rank that connected sends a Greeting, the one that accepted checks it and answers with its own, the
-// first checks that and confirms with one byte. Only then does either side count the connection: whoever
-// gives up before leaves nothing behind.
-//
-// The seam for TLS with a pre-shared key: the job key is in
-// the Greeting and is compared in check_greeting, nowhere else.
+// Both send a Greeting with a fresh nonce; the rank that accepted adds its Proof, the one that connected then sends its own. A proof is a keyed
+// hash of both greetings, with a label for the side: it shows that its sender knows the job key, for these two ranks, this purpose and this
+// connection. It can neither be repeated on another connection nor be sent back to whoever made it, and the key is not on the wire.
+// Only then does either side count the connection: whoever gives up before leaves nothing behind.
 #pragma once
 
 #include <array>
@@ -13,10 +11,12 @@
 #include <string>
 
 #include "horovod_cpp/base/status.h"
+#include "horovod_cpp/secure/keyed_hash.h"
 
 namespace hvd {
 
-inline constexpr std::size_t kMaxJobKeyBytes = 128;
+// What a connection is for. Values are part of the wire format.
+enum class LinkPurpose : std::uint32_t { control = 1, data = 2, life = 3 };
 
 // Sent as it lies in memory: little-endian, no padding.
 struct Greeting {
@@ -25,17 +25,24 @@ struct Greeting {
   std::int32_t from = -1;
   std::int32_t to = -1;
   std::int32_t size = 0;
-  std::uint32_t key_bytes = 0;
-  std::array<char, kMaxJobKeyBytes> key{};
+  LinkPurpose purpose{};
+  std::array<std::byte, 32> nonce{};
 };
-static_assert(sizeof(Greeting) == 24 + kMaxJobKeyBytes);
+static_assert(sizeof(Greeting) == 24 + 32);
 
-inline constexpr std::byte kConfirmation{0x6b};
+// unavailable if the system gives no random numbers.
+Result<Greeting> make_greeting(int from, int to, int size, LinkPurpose purpose);
 
-// `job_key` has at most kMaxJobKeyBytes.
-Greeting make_greeting(int from, int to, int size, const std::string& job_key);
+// ok if the sender meant rank `to` of a job of this size. It may claim any rank of the job but `to`.
+Status check_greeting(const Greeting& greeting, int to, int size, LinkPurpose purpose);
 
-// ok if the sender is of this job and meant rank `to`. It may claim any rank of the job but `to`.
-Status check_greeting(const Greeting& greeting, int to, int size, const std::string& job_key);
+enum class LinkSide { connected, accepted };
+
+// What the rank on `side` sends when it knows the greeting of the rank that connected, and of the one that accepted.
+KeyedHash prove(const std::string& job_key, LinkSide side, const Greeting& connected,
+                const Greeting& accepted);
+
+// A key that only these two know, for this connection.
+KeyedHash link_key(const std::string& job_key, const Greeting& connected, const Greeting& accepted);
 
 }  // namespace hvd

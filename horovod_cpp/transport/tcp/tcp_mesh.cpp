@@ -9,6 +9,7 @@
 
 #include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
+#include "horovod_cpp/secure/job_key.h"
 #include "horovod_cpp/transport/tcp/handshake.h"
 
 namespace hvd {
@@ -20,16 +21,17 @@ constexpr auto kAnswerPatience = std::chrono::seconds(5);
 constexpr auto kStrangerPatience = std::chrono::seconds(10);
 constexpr auto kRetryPause = std::chrono::milliseconds(50);
 
-// A Greeting that arrives in pieces.
-struct GreetingReader {
-  Greeting greeting;
+// Something of fixed size that arrives in pieces.
+template <class T>
+struct Arriving {
+  T value{};
   std::size_t received_bytes = 0;
 
-  bool is_complete() const { return received_bytes == sizeof(greeting); }
+  bool is_complete() const { return received_bytes == sizeof(value); }
   // False: the other side closed the connection.
   bool advance(int socket) {
     while (!is_complete()) {
-      const auto rest = std::as_writable_bytes(std::span(&greeting, 1)).subspan(received_bytes);
+      const auto rest = std::as_writable_bytes(std::span(&value, 1)).subspan(received_bytes);
       const Progress progress = receive_some(socket, rest);
       if (!progress.is_open) return false;
       if (progress.bytes == 0) return true;
@@ -39,6 +41,13 @@ struct GreetingReader {
   }
 };
 
+// What the rank that accepted answers.
+struct Answer {
+  Greeting greeting;
+  KeyedHash proof{};
+};
+static_assert(sizeof(Answer) == sizeof(Greeting) + sizeof(KeyedHash));
+
 // The way to one lower rank.
 struct Dialing {
   enum class Phase { pausing, connecting, awaiting_answer, done };
@@ -47,7 +56,8 @@ struct Dialing {
   std::size_t next_address = 0;
   Phase phase = Phase::pausing;
   UniqueFd socket;
-  GreetingReader answer;
+  Greeting greeting;
+  Arriving<Answer> answer;
   Deadline limit = Deadline::after({});  // of the phase
   std::string last_failure = "not tried yet";
 };
@@ -55,19 +65,22 @@ struct Dialing {
 // A connection that was accepted and has not yet proven itself.
 struct Caller {
   UniqueFd socket;
-  GreetingReader greeting;
+  Arriving<Greeting> greeting;
+  Greeting answer;
+  Arriving<KeyedHash> proof;
   Deadline limit = Deadline::after(kStrangerPatience);
-  bool is_greeted = false;  // the Greeting was good and answered
+  bool is_greeted = false;  // the Greeting made sense and was answered
 };
 
 class Mesh {
  public:
   Mesh(int rank, int size, const TcpListener& listener, std::span<const TcpContact> contacts,
-       const std::string& job_key)
+       const std::string& job_key, LinkPurpose purpose)
       : rank_(rank),
         size_(size),
         listener_(listener),
         job_key_(job_key),
+        purpose_(purpose),
         links_(static_cast<std::size_t>(size)) {
     for (int peer = 0; peer < rank; ++peer) {
       Dialing dialing;
@@ -80,7 +93,7 @@ class Mesh {
     }
   }
 
-  Result<std::vector<UniqueFd>> complete(Deadline deadline) {
+  Result<std::vector<TcpLink>> complete(Deadline deadline) {
     while (true) {
       for (Dialing& dialing : dialings_) advance(dialing);
       accept_all();
@@ -95,7 +108,7 @@ class Mesh {
   std::vector<int> missing() const {
     std::vector<int> out;
     for (int peer = 0; peer < size_; ++peer) {
-      if (peer != rank_ && !links_[static_cast<std::size_t>(peer)].is_open()) out.push_back(peer);
+      if (peer != rank_ && !links_[static_cast<std::size_t>(peer)].socket.is_open()) out.push_back(peer);
     }
     return out;
   }
@@ -145,6 +158,12 @@ class Mesh {
     dialing.limit = Deadline::after(kConnectPatience);
   }
 
+  // A fresh socket takes so few bytes at once.
+  template <class T>
+  static bool sends(const UniqueFd& socket, const T& value) {
+    return send_some(socket.get(), std::as_bytes(std::span(&value, 1))).bytes == sizeof(value);
+  }
+
   void greet(Dialing& dialing) {
     pollfd entry{dialing.socket.get(), POLLOUT, 0};
     if (::poll(&entry, 1, 0) <= 0) {
@@ -154,9 +173,10 @@ class Mesh {
     if (const int error_number = pending_error(dialing.socket.get()); error_number != 0) {
       return give_up(dialing, error_text(error_number));
     }
-    const Greeting greeting = make_greeting(rank_, dialing.peer, size_, job_key_);
-    // A fresh socket takes so few bytes at once.
-    if (send_some(dialing.socket.get(), std::as_bytes(std::span(&greeting, 1))).bytes != sizeof(greeting)) {
+    const auto greeting = make_greeting(rank_, dialing.peer, size_, purpose_);
+    if (!greeting.is_ok()) return give_up(dialing, greeting.status().message());
+    dialing.greeting = greeting.value();
+    if (!sends(dialing.socket, dialing.greeting)) {
       return give_up(dialing, "it does not take the greeting");
     }
     dialing.answer = {};
@@ -172,14 +192,17 @@ class Mesh {
       if (dialing.limit.passed()) give_up(dialing, "it did not answer the greeting");
       return;
     }
-    const Greeting& answer = dialing.answer.greeting;
-    if (const Status checked = check_greeting(answer, rank_, size_, job_key_); !checked.is_ok()) {
+    const auto& [answer, proof] = dialing.answer.value;
+    if (const Status checked = check_greeting(answer, rank_, size_, purpose_); !checked.is_ok()) {
       return give_up(dialing, checked.message());
     }
     if (answer.from != dialing.peer) return give_up(dialing, text("rank ", answer.from, " answers there"));
-    if (send_some(fd, std::span(&kConfirmation, 1)).bytes != 1)
+    if (!is_same_hash(proof, prove(job_key_, LinkSide::accepted, dialing.greeting, answer)))
+      return give_up(dialing, "it has another job key");
+    if (!sends(dialing.socket, prove(job_key_, LinkSide::connected, dialing.greeting, answer)))
       return give_up(dialing, "it closed the connection");
-    links_[static_cast<std::size_t>(dialing.peer)] = std::move(dialing.socket);
+    links_[static_cast<std::size_t>(dialing.peer)] = {std::move(dialing.socket),
+                                                      link_key(job_key_, dialing.greeting, answer)};
     dialing.phase = Dialing::Phase::done;
   }
 
@@ -201,19 +224,24 @@ class Mesh {
     if (!caller.is_greeted) {
       if (!caller.greeting.advance(fd)) return false;
       if (!caller.greeting.is_complete()) return true;
-      const Greeting& greeting = caller.greeting.greeting;
-      if (!check_greeting(greeting, rank_, size_, job_key_).is_ok() || greeting.from < rank_) return false;
-      const Greeting answer = make_greeting(rank_, greeting.from, size_, job_key_);
-      if (send_some(fd, std::as_bytes(std::span(&answer, 1))).bytes != sizeof(answer)) return false;
+      const Greeting& greeting = caller.greeting.value;
+      if (!check_greeting(greeting, rank_, size_, purpose_).is_ok() || greeting.from < rank_) return false;
+      const auto answer = make_greeting(rank_, greeting.from, size_, purpose_);
+      if (!answer.is_ok()) return false;
+      caller.answer = answer.value();
+      if (!sends(caller.socket,
+                 Answer{caller.answer, prove(job_key_, LinkSide::accepted, greeting, caller.answer)}))
+        return false;
       caller.is_greeted = true;
     }
-    std::byte confirmation{};
-    const Progress progress = receive_some(fd, std::span(&confirmation, 1));
-    if (progress.is_open && progress.bytes == 0) return true;
-    if (progress.is_open && confirmation == kConfirmation) {
-      // A rank confirms one connection only.
-      UniqueFd& link = links_[static_cast<std::size_t>(caller.greeting.greeting.from)];
-      if (!link.is_open()) link = std::move(caller.socket);
+    const bool is_open = caller.proof.advance(fd);
+    if (!caller.proof.is_complete()) return is_open;
+    const Greeting& greeting = caller.greeting.value;
+    if (is_same_hash(caller.proof.value, prove(job_key_, LinkSide::connected, greeting, caller.answer))) {
+      // A rank proves itself on one connection only.
+      TcpLink& link = links_[static_cast<std::size_t>(greeting.from)];
+      if (!link.socket.is_open())
+        link = {std::move(caller.socket), link_key(job_key_, greeting, caller.answer)};
     }
     return false;
   }
@@ -239,16 +267,18 @@ class Mesh {
   const int size_;
   const TcpListener& listener_;
   const std::string& job_key_;
-  std::vector<UniqueFd> links_;
+  const LinkPurpose purpose_;
+  std::vector<TcpLink> links_;
   std::vector<Dialing> dialings_;
   std::list<Caller> callers_;
 };
 
 }  // namespace
 
-Result<std::vector<UniqueFd>> connect_tcp_mesh(int rank, int size, const TcpListener& listener,
+Result<std::vector<TcpLink>> connect_tcp_links(int rank, int size, const TcpListener& listener,
                                                std::span<const TcpContact> contacts,
-                                               const std::string& job_key, Deadline deadline) {
+                                               const std::string& job_key, LinkPurpose purpose,
+                                               Deadline deadline) {
   if (static_cast<std::size_t>(size) != contacts.size() || rank < 0 || rank >= size) {
     return Status::invalid_argument(
         text("rank ", rank, " of ", size, ": connecting over TCP: ", contacts.size(), " contacts"));
@@ -257,7 +287,49 @@ Result<std::vector<UniqueFd>> connect_tcp_mesh(int rank, int size, const TcpList
     return Status::invalid_argument(
         text("the job key has ", job_key.size(), " bytes; at most ", kMaxJobKeyBytes, " are possible"));
   }
-  return Mesh(rank, size, listener, contacts, job_key).complete(deadline);
+  return Mesh(rank, size, listener, contacts, job_key, purpose).complete(deadline);
+}
+
+Result<std::vector<SecureSocket>> secure_links(int rank, std::vector<TcpLink> links, Deadline deadline) {
+  std::vector<SecureSocket> sockets(links.size());
+  for (std::size_t peer = 0; peer < links.size(); ++peer) {
+    if (!links[peer].socket.is_open()) continue;
+    const auto side =
+        peer < static_cast<std::size_t>(rank) ? SecureSocket::Side::connects : SecureSocket::Side::accepts;
+    auto socket = SecureSocket::over_tls(std::move(links[peer].socket), side, links[peer].key);
+    if (!socket.is_ok()) return socket.status();
+    sockets[peer] = std::move(socket).value();
+  }
+  while (true) {
+    std::vector<pollfd> waiting;
+    int first_waiting = -1;
+    for (std::size_t peer = 0; peer < sockets.size(); ++peer) {
+      if (!sockets[peer].is_open()) continue;
+      const auto done = sockets[peer].handshake();
+      if (!done.is_ok()) {
+        return done.status().with_prefix(text("rank ", rank, ": TLS with rank ", peer, ": "));
+      }
+      if (done.value()) continue;
+      if (first_waiting < 0) first_waiting = static_cast<int>(peer);
+      waiting.push_back({sockets[peer].fd(), sockets[peer].wanted_events(), 0});
+    }
+    if (waiting.empty()) return sockets;
+    if (deadline.passed()) {
+      return Status::timed_out(
+          text("rank ", rank, ": TLS with rank ", first_waiting, ": no answer before the deadline"));
+    }
+    ::poll(waiting.data(), waiting.size(), deadline.poll_timeout_ms());
+  }
+}
+
+Result<std::vector<UniqueFd>> connect_tcp_mesh(int rank, int size, const TcpListener& listener,
+                                               std::span<const TcpContact> contacts,
+                                               const std::string& job_key, Deadline deadline) {
+  auto links = connect_tcp_links(rank, size, listener, contacts, job_key, LinkPurpose::data, deadline);
+  if (!links.is_ok()) return links.status();
+  std::vector<UniqueFd> sockets;
+  for (TcpLink& link : links.value()) sockets.push_back(std::move(link.socket));
+  return sockets;
 }
 
 }  // namespace hvd

@@ -19,12 +19,12 @@ namespace {
 
 class TcpLanes final : public ByteLanes {
  public:
-  TcpLanes(int rank, std::vector<UniqueFd> sockets, UniqueFd wake)
+  TcpLanes(int rank, std::vector<SecureSocket> sockets, UniqueFd wake)
       : rank_(rank), wake_(std::move(wake)), lanes_(sockets.size()) {
     for (std::size_t peer = 0; peer < sockets.size(); ++peer) {
       lanes_[peer].socket = std::move(sockets[peer]);
       // Fails on other kinds of stream sockets, which have no such delay.
-      [[maybe_unused]] const Status ignored = disable_nagle(lanes_[peer].socket.get());
+      [[maybe_unused]] const Status ignored = disable_nagle(lanes_[peer].socket.fd());
     }
   }
 
@@ -34,7 +34,7 @@ class TcpLanes final : public ByteLanes {
 
   Result<std::size_t> write_some(int peer, std::span<const std::byte> first,
                                  std::span<const std::byte> second) override {
-    const Progress progress = send_some(lane(peer).socket.get(), first, second);
+    const Progress progress = lane(peer).socket.send_some(first, second);
     if (!progress.is_open) return lost(peer);
     return progress.bytes;
   }
@@ -42,7 +42,7 @@ class TcpLanes final : public ByteLanes {
   Result<std::size_t> read_some(int peer, std::span<std::byte> bytes) override {
     Lane& from = lane(peer);
     if (from.is_empty() && bytes.size() >= kBufferBytes) {
-      const Progress progress = receive_some(from.socket.get(), bytes);
+      const Progress progress = from.socket.receive_some(bytes);
       if (!progress.is_open) return lost(peer);
       return progress.bytes;
     }
@@ -68,8 +68,8 @@ class TcpLanes final : public ByteLanes {
 
   Status sleep(std::span<const int> readers, std::span<const int> writers, Deadline deadline) override {
     entries_.assign(1, {wake_.get(), POLLIN, 0});
-    for (const int peer : readers) entries_.push_back({lane(peer).socket.get(), POLLIN, 0});
-    for (const int peer : writers) entries_.push_back({lane(peer).socket.get(), POLLOUT, 0});
+    for (const int peer : readers) entries_.push_back({lane(peer).socket.fd(), POLLIN, 0});
+    for (const int peer : writers) entries_.push_back({lane(peer).socket.fd(), POLLOUT, 0});
     const int ready = ::poll(entries_.data(), entries_.size(), deadline.poll_timeout_ms());
     if (ready < 0 && errno != EINTR) return Status::internal("poll failed: " + error_text(errno));
     if (ready > 0 && entries_[0].revents != 0) {
@@ -88,7 +88,7 @@ class TcpLanes final : public ByteLanes {
   // What was sent before still arrives.
   void hang_up(const Status&) override {
     for (const Lane& lane : lanes_) {
-      if (lane.socket.is_open()) ::shutdown(lane.socket.get(), SHUT_RDWR);
+      if (lane.socket.is_open()) ::shutdown(lane.socket.fd(), SHUT_RDWR);
     }
   }
 
@@ -96,7 +96,7 @@ class TcpLanes final : public ByteLanes {
   // Short messages and headers come out of a buffer, with one system call for many.
   static constexpr std::size_t kBufferBytes = 16384;
   struct Lane {
-    UniqueFd socket;
+    SecureSocket socket;
     Bytes buffer;
     std::size_t begin = 0, end = 0;  // what is unread in the buffer
     bool is_empty() const { return begin == end; }
@@ -113,7 +113,7 @@ class TcpLanes final : public ByteLanes {
     Lane& from = lane(peer);
     from.buffer.resize(kBufferBytes);
     from.begin = from.end = 0;
-    const Progress progress = receive_some(from.socket.get(), from.buffer);
+    const Progress progress = from.socket.receive_some(from.buffer);
     if (!progress.is_open) return lost(peer);
     from.end = progress.bytes;
     return {};
@@ -127,13 +127,19 @@ class TcpLanes final : public ByteLanes {
 
 }  // namespace
 
-Result<std::unique_ptr<Transport>> make_tcp_transport(int rank, std::vector<UniqueFd> sockets) {
+Result<std::unique_ptr<Transport>> make_tcp_transport(int rank, std::vector<SecureSocket> sockets) {
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.is_open()) {
     return Status::unavailable(
         text("rank ", rank, ": no descriptor for the TCP transport: ", error_text(errno)));
   }
   return make_framed_transport(std::make_unique<TcpLanes>(rank, std::move(sockets), std::move(wake)));
+}
+
+Result<std::unique_ptr<Transport>> make_tcp_transport(int rank, std::vector<UniqueFd> sockets) {
+  std::vector<SecureSocket> plain;
+  for (UniqueFd& socket : sockets) plain.emplace_back(std::move(socket));
+  return make_tcp_transport(rank, std::move(plain));
 }
 
 }  // namespace hvd

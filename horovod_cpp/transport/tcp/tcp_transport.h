@@ -10,10 +10,13 @@
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/base/unique_fd.h"
 #include "horovod_cpp/ports/transport.h"
+#include "horovod_cpp/secure/secure_socket.h"
 
 namespace hvd {
 
-// sockets[r] leads to rank r; the own entry is ignored. unavailable if the system has no descriptor left.
+// sockets[r] leads to rank r, its handshake done; the own entry is ignored. unavailable if the system has no descriptor left.
+Result<std::unique_ptr<Transport>> make_tcp_transport(int rank, std::vector<SecureSocket> sockets);
+// Plain bytes.
 Result<std::unique_ptr<Transport>> make_tcp_transport(int rank, std::vector<UniqueFd> sockets);
 
 }  // namespace hvd

@@ -68,13 +68,12 @@ TEST_F(RendezvousAfterALoss, AnotherDeathMakesTheMeetingSmaller) {
   end_rank(3, false);
   {
     rendezvous_protocol::Hello hello;
-    hello.job_key = "the key";
     hello.rank = 2;
     hello.size = 4;
     hello.after_loss = true;
-    const UniqueFd dying = connect_raw();
-    ASSERT_TRUE(send_all(dying.get(), encode(hello), soon()).is_ok());
-    ASSERT_TRUE(send_all(dying.get(), rendezvous_protocol::encode_ask(), soon()).is_ok());
+    SecureSocket dying = connect_secure();
+    ASSERT_TRUE(dying.send_all(encode(hello), soon()).is_ok());
+    ASSERT_TRUE(dying.send_all(rendezvous_protocol::encode_ask(), soon()).is_ok());
     ASSERT_EQ(read_message(dying).first, rendezvous_protocol::MessageType::progress);
   }
   run_ranks(2, [&](RankScope& scope) {

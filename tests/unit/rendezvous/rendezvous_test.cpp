@@ -16,7 +16,6 @@ using std::chrono::milliseconds;
 
 Hello hello_of(int rank, int size) {
   Hello hello;
-  hello.job_key = "the key";
   hello.rank = rank;
   hello.size = size;
   return hello;
@@ -72,11 +71,6 @@ TEST_F(Rendezvous, WrongClientsLearnWhyAndDisturbNobody) {
   Bytes cut = encode(hello_of(0, 2));
   cut[8] = static_cast<std::byte>(std::to_integer<int>(cut[8]) - 1);  // announces one byte less
   EXPECT_NE(refusal_of(cut).find("cannot be read"), std::string::npos);
-  // A stranger without the key learns nothing about the job.
-  Hello stranger = hello_of(7, 9);
-  stranger.job_key = "";
-  EXPECT_NE(refusal_of(encode(stranger)).find("wrong job key"), std::string::npos);
-
   expect_meeting(2, "fine");
 }
 
@@ -92,14 +86,54 @@ TEST_F(Rendezvous, SilentAndForeignConnectionsDisturbNobody) {
   expect_meeting(2, "fine");
 }
 
+TEST_F(Rendezvous, StrangersAreRefusedAndDisturbNobody) {
+  start(2, {}, {milliseconds(200), 3});
+  // The first bytes of a client that knows the key, as somebody on the network records them.
+  int pair[2] = {-1, -1};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+  const UniqueFd recorder(pair[1]);
+  auto recorded = SecureSocket::over_tls(UniqueFd(pair[0]), SecureSocket::Side::connects, tls_key("the key"));
+  ASSERT_TRUE(recorded.is_ok() && recorded->handshake().is_ok());
+  Bytes first(4096);
+  first.resize(receive_some(recorder.get(), first).bytes);
+  ASSERT_GT(first.size(), 100U);
+
+  std::vector<Bytes> words;
+  words.push_back(first);  // replayed, and nothing more
+  words.push_back(first);  // … and all again, as if it were the answer
+  words.back().insert(words.back().end(), first.begin(), first.end());
+  words.emplace_back(first.begin(), first.begin() + 40);              // truncated
+  words.push_back(bytes_of("GET / HTTP/1.1\r\n\r\n"));                // plain
+  words.push_back(encode(hello_of(0, 2)));                            // ours, without TLS
+  words.push_back(bytes_of("\x16\x03\x01\xff\xff\x01\xff\xff\xff"));  // announces more than it can send
+  words.push_back({});                                                // slow: says nothing
+  std::vector<UniqueFd> strangers;
+  for (const Bytes& word : words) {
+    strangers.push_back(connect_raw());
+    ASSERT_TRUE(send_all(strangers.back().get(), word, soon()).is_ok());
+  }
+  expect_meeting(2, "fine");
+  // Every one of them is dropped, without a byte of ours but the handshake's.
+  for (const UniqueFd& stranger : strangers) {
+    Bytes answer(4096);
+    Progress progress;
+    while (progress.is_open) {
+      ASSERT_TRUE(wait_for_events(stranger.get(), POLLIN, soon()).value());
+      progress = receive_some(stranger.get(), answer);
+    }
+  }
+  EXPECT_GE(server_->strangers_refused(), static_cast<int>(words.size()));
+  expect_meeting(2, "still fine");
+}
+
 TEST_F(Rendezvous, ASlowClientIsAwaited) {
   start(2);
   std::thread slow([this] {
-    const UniqueFd socket = connect_raw();
+    SecureSocket socket = connect_secure();
     const Bytes hello = encode(hello_of(1, 2));
     for (std::size_t i = 0; i < hello.size(); i += 7) {
       const std::size_t length = std::min<std::size_t>(7, hello.size() - i);
-      EXPECT_TRUE(send_all(socket.get(), std::span(hello).subspan(i, length), soon()).is_ok());
+      EXPECT_TRUE(socket.send_all(std::span(hello).subspan(i, length), soon()).is_ok());
       std::this_thread::sleep_for(milliseconds(5));
     }
     EXPECT_EQ(read_message(socket).first, MessageType::gathered);
@@ -117,16 +151,16 @@ TEST_F(Rendezvous, ATakenRankIsRefusedAndItsOwnerStays) {
     EXPECT_TRUE(met.value().payloads[1] == bytes_of("the owner"));
   });
   // Comes after the owner, as soon as the server says that the owner waits.
-  const UniqueFd observer = connect_raw();
-  ASSERT_TRUE(send_all(observer.get(), encode(hello_of(0, 2)), soon()).is_ok());
+  SecureSocket observer = connect_secure();
+  ASSERT_TRUE(observer.send_all(encode(hello_of(0, 2)), soon()).is_ok());
   const auto [type, body] = read_message(observer);
   ASSERT_EQ(type, MessageType::gathered);
   owner.join();
 
   // In the next round.
-  const UniqueFd first = connect_raw();
-  ASSERT_TRUE(send_all(first.get(), encode(hello_of(1, 2)), soon()).is_ok());
-  ASSERT_TRUE(send_all(first.get(), encode_ask(), soon()).is_ok());
+  SecureSocket first = connect_secure();
+  ASSERT_TRUE(first.send_all(encode(hello_of(1, 2)), soon()).is_ok());
+  ASSERT_TRUE(first.send_all(encode_ask(), soon()).is_ok());
   ASSERT_EQ(read_message(first).first, MessageType::progress);
   const auto second = come(1, 2, "an impostor");
   EXPECT_EQ(second.status().code(), StatusCode::invalid_argument);
@@ -137,9 +171,9 @@ TEST_F(Rendezvous, ATakenRankIsRefusedAndItsOwnerStays) {
 TEST_F(Rendezvous, ADyingClientMakesItsPlaceFree) {
   start(2);
   {
-    const UniqueFd dying = connect_raw();
-    ASSERT_TRUE(send_all(dying.get(), encode(hello_of(1, 2)), soon()).is_ok());
-    ASSERT_TRUE(send_all(dying.get(), encode_ask(), soon()).is_ok());
+    SecureSocket dying = connect_secure();
+    ASSERT_TRUE(dying.send_all(encode(hello_of(1, 2)), soon()).is_ok());
+    ASSERT_TRUE(dying.send_all(encode_ask(), soon()).is_ok());
     ASSERT_EQ(read_message(dying).first, MessageType::progress);
   }
   const auto alone = come(0, 2, "", Deadline::after(milliseconds(700)));

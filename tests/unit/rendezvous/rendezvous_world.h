@@ -30,8 +30,8 @@ inline Bytes bytes_of(const std::string& text) {
 
 class Rendezvous : public ::testing::Test {
  protected:
-  void start(int size, LossPolicy losses = {}) {
-    auto server = RendezvousServer::listen("127.0.0.1", size, "the key", losses);
+  void start(int size, LossPolicy losses = {}, RendezvousLimits limits = {}) {
+    auto server = RendezvousServer::listen("127.0.0.1", size, "the key", losses, limits);
     ASSERT_TRUE(server.is_ok()) << server.status().message();
     server_ = std::move(server).value();
     stop_.reset(::eventfd(0, EFD_CLOEXEC));
@@ -61,21 +61,30 @@ class Rendezvous : public ::testing::Test {
     EXPECT_TRUE(wait_for_events(socket->get(), POLLOUT, soon()).value());
     return std::move(socket).value();
   }
-  // The server's next message on a raw connection.
-  std::pair<rendezvous_protocol::MessageType, Bytes> read_message(const UniqueFd& socket) {
+  // A connection that knows the key and has said nothing yet.
+  SecureSocket connect_secure(const std::string& key = "the key") {
+    auto socket = SecureSocket::over_tls(connect_raw(), SecureSocket::Side::connects,
+                                         rendezvous_protocol::tls_key(key));
+    EXPECT_TRUE(socket.is_ok()) << socket.status().message();
+    const Status shaken = handshake_until(socket.value(), soon());
+    EXPECT_TRUE(shaken.is_ok()) << shaken.message();
+    return std::move(socket).value();
+  }
+  // The server's next message.
+  std::pair<rendezvous_protocol::MessageType, Bytes> read_message(SecureSocket& socket) {
     using Reader = rendezvous_protocol::MessageReader;
     Reader reader(1 << 24);
-    auto outcome = reader.advance(socket.get());
-    while (outcome == Reader::Outcome::incomplete && wait_for_events(socket.get(), POLLIN, soon()).value()) {
-      outcome = reader.advance(socket.get());
+    auto outcome = reader.advance(socket);
+    while (outcome == Reader::Outcome::incomplete && wait_for_events(socket.fd(), POLLIN, soon()).value()) {
+      outcome = reader.advance(socket);
     }
     EXPECT_EQ(outcome, Reader::Outcome::message);
     if (outcome != Reader::Outcome::message) return {};
     return {reader.type(), Bytes(reader.body().begin(), reader.body().end())};
   }
   std::string refusal_of(const Bytes& message) {
-    const UniqueFd socket = connect_raw();
-    EXPECT_TRUE(send_all(socket.get(), message, soon()).is_ok());
+    SecureSocket socket = connect_secure();
+    EXPECT_TRUE(socket.send_all(message, soon()).is_ok());
     const auto [type, body] = read_message(socket);
     EXPECT_EQ(type, rendezvous_protocol::MessageType::refused);
     return rendezvous_protocol::decode_refusal(body);

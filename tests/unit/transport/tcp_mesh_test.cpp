@@ -76,11 +76,13 @@ TEST_F(TcpMesh, StrangersDoNotDisturb) {
     const std::string request = "GET / HTTP/1.1\r\nHost: " + std::string(200, 'x') + "\r\n\r\n";
     strangers.push_back(connect_now(address));
     ASSERT_TRUE(send_all(strangers.back().get(), std::as_bytes(std::span(request)), soon()).is_ok());
-    const Greeting wrong_key = make_greeting(2, rank, 3, "another key");
+    const Greeting good = make_greeting(2, rank, 3, LinkPurpose::data).value();
+    // Does not know the key: its proof is wrong, whatever it was sent.
     strangers.push_back(connect_now(address));
-    ASSERT_TRUE(send_all(strangers.back().get(), std::as_bytes(std::span(&wrong_key, 1)), soon()).is_ok());
-    // Knows the key, breaks off before it confirms.
-    const Greeting good = make_greeting(2, rank, 3, "key");
+    ASSERT_TRUE(send_all(strangers.back().get(), std::as_bytes(std::span(&good, 1)), soon()).is_ok());
+    const KeyedHash wrong = prove("another key", LinkSide::connected, good, good);
+    ASSERT_TRUE(send_all(strangers.back().get(), wrong, soon()).is_ok());
+    // Breaks off before it proves itself.
     if (rank < 2) {
       strangers.push_back(connect_now(address));
       ASSERT_TRUE(send_all(strangers.back().get(), std::as_bytes(std::span(&good, 1)), soon()).is_ok());
@@ -147,22 +149,32 @@ TEST_F(TcpMesh, ANonsenseCallIsRefused) {
 }
 
 TEST(Handshake, OnlyTheRightGreetingIsGood) {
-  EXPECT_TRUE(check_greeting(make_greeting(1, 0, 3, "key"), 0, 3, "key").is_ok());
-  EXPECT_FALSE(check_greeting(make_greeting(1, 0, 3, "kex"), 0, 3, "key").is_ok());
-  EXPECT_FALSE(check_greeting(make_greeting(1, 0, 3, ""), 0, 3, "key").is_ok());
-  EXPECT_FALSE(check_greeting(make_greeting(1, 2, 3, "key"), 0, 3, "key").is_ok())
-      << "meant for another rank";
-  EXPECT_FALSE(check_greeting(make_greeting(1, 0, 4, "key"), 0, 3, "key").is_ok()) << "another size";
-  EXPECT_FALSE(check_greeting(make_greeting(0, 0, 3, "key"), 0, 3, "key").is_ok()) << "claims our rank";
-  EXPECT_FALSE(check_greeting(make_greeting(3, 0, 3, "key"), 0, 3, "key").is_ok()) << "out of range";
-  EXPECT_FALSE(check_greeting(make_greeting(-1, 0, 3, "key"), 0, 3, "key").is_ok()) << "out of range";
-  Greeting other_version = make_greeting(1, 0, 3, "key");
+  const auto is_good = [](int from, int to, int size, LinkPurpose purpose = LinkPurpose::data) {
+    return check_greeting(make_greeting(from, to, size, purpose).value(), 0, 3, LinkPurpose::data).is_ok();
+  };
+  EXPECT_TRUE(is_good(1, 0, 3));
+  EXPECT_FALSE(is_good(1, 2, 3)) << "meant for another rank";
+  EXPECT_FALSE(is_good(1, 0, 4)) << "another size";
+  EXPECT_FALSE(is_good(0, 0, 3)) << "claims our rank";
+  EXPECT_FALSE(is_good(3, 0, 3)) << "out of range";
+  EXPECT_FALSE(is_good(-1, 0, 3)) << "out of range";
+  EXPECT_FALSE(is_good(1, 0, 3, LinkPurpose::control)) << "for something else";
+  Greeting other_version = make_greeting(1, 0, 3, LinkPurpose::data).value();
   ++other_version.version;
-  EXPECT_FALSE(check_greeting(other_version, 0, 3, "key").is_ok());
-  Greeting long_key = make_greeting(1, 0, 3, "key");
-  long_key.key_bytes = 1 << 30;
-  EXPECT_FALSE(check_greeting(long_key, 0, 3, "key").is_ok());
-  EXPECT_FALSE(check_greeting(Greeting{}, 0, 3, "").is_ok());
+  EXPECT_FALSE(check_greeting(other_version, 0, 3, LinkPurpose::data).is_ok());
+  EXPECT_FALSE(check_greeting(Greeting{}, 0, 3, LinkPurpose::data).is_ok());
+}
+
+TEST(Handshake, AProofIsGoodForOneConnectionAndOneSide) {
+  const Greeting ours = make_greeting(1, 0, 3, LinkPurpose::data).value();
+  const Greeting theirs = make_greeting(0, 1, 3, LinkPurpose::data).value();
+  const KeyedHash proof = prove("key", LinkSide::connected, ours, theirs);
+  EXPECT_TRUE(is_same_hash(proof, prove("key", LinkSide::connected, ours, theirs)));
+  EXPECT_FALSE(is_same_hash(proof, prove("key", LinkSide::accepted, ours, theirs))) << "reflected";
+  EXPECT_FALSE(is_same_hash(proof, prove("kex", LinkSide::connected, ours, theirs)));
+  const Greeting again = make_greeting(0, 1, 3, LinkPurpose::data).value();
+  EXPECT_FALSE(is_same_hash(proof, prove("key", LinkSide::connected, ours, again))) << "replayed";
+  EXPECT_FALSE(is_same_hash(proof, link_key("key", ours, theirs)));
 }
 
 TEST(TcpContact, IsReadAsItWasWritten) {
