@@ -259,7 +259,9 @@ Status SecureSocket::send_all(std::span<const std::byte> bytes, Deadline deadlin
 }
 
 void SecureSocket::end_sending() {
-  if (is_secure() && tls_->is_done && !tls_->is_broken) {
+  const bool can_say_so = is_secure() && tls_->is_done && !tls_->is_broken;
+  // A second call would wait for the other side's end, and fail over what it still sends.
+  if (can_say_so && (::SSL_get_shutdown(tls_->state.get()) & SSL_SENT_SHUTDOWN) == 0) {
     ::ERR_clear_error();
     ::SSL_shutdown(tls_->state.get());
   }
