@@ -78,8 +78,13 @@ Result<Config> Config::from(const EnvironmentLookup& lookup) {
   HVD_RETURN_IF_ERROR(read_choice(lookup, "CONTROL", {"auto", "shm", "tcp", "mpi"}, config.control));
   HVD_RETURN_IF_ERROR(
       read_choice(lookup, "CPU_OPERATIONS", {"auto", "shm", "ring", "mpi"}, config.cpu_operations));
-  if (const auto level = lookup_setting(lookup, "LOG_LEVEL")) {
-    config.log_level = parse_log_level(*level, LogLevel::warning);
+  if (const auto word = lookup_setting(lookup, "LOG_LEVEL")) {
+    const auto level = parse_log_level(*word);
+    if (!level) {
+      return Status::invalid_argument(text(
+          "HVD_LOG_LEVEL='", *word, "': expected one of trace, debug, info, warning, error, fatal, off"));
+    }
+    config.log_level = *level;
   }
   return config;
 }
