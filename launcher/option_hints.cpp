@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "horovod_cpp/base/known_settings.h"
 #include "horovod_cpp/base/text.h"
 
 namespace hvd::launcher {
@@ -67,24 +68,6 @@ constexpr ForeignOption kForeign[] = {
 };
 
 }  // namespace
-
-int edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<int>> cost(a.size() + 1, std::vector<int>(b.size() + 1));
-  for (std::size_t i = 0; i <= a.size(); ++i) {
-    for (std::size_t j = 0; j <= b.size(); ++j) {
-      if (i == 0 || j == 0) {
-        cost[i][j] = static_cast<int>(i + j);
-        continue;
-      }
-      const int replaced = cost[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
-      cost[i][j] = std::min({replaced, cost[i - 1][j] + 1, cost[i][j - 1] + 1});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
-      }
-    }
-  }
-  return cost[a.size()][b.size()];
-}
 
 std::string hint_for_unknown_option(std::string_view option, const std::vector<std::string>& known) {
   const std::string name(option.substr(0, option.find('=')));

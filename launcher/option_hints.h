@@ -11,7 +11,4 @@ namespace hvd::launcher {
 // the name in `known` that is nearest, if one is near.
 std::string hint_for_unknown_option(std::string_view option, const std::vector<std::string>& known);
 
-// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
-int edit_distance(std::string_view a, std::string_view b);
-
 }  // namespace hvd::launcher

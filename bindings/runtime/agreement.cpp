@@ -16,8 +16,10 @@ struct Setting {
   std::string (*value)(const Config&);
 };
 
+// The version first: what another version has to say after it is unknown.
+constexpr const char* kVersion = "the version of horovod_cpp";
 constexpr std::array<Setting, 5> kSettings{{
-    {"the version of horovod_cpp", [](const Config&) { return std::string(HVD_VERSION); }},
+    {kVersion, [](const Config&) { return std::string(HVD_VERSION); }},
     {"HVD_CONTROL", [](const Config& config) { return config.control; }},
     {"HVD_CPU_OPERATIONS", [](const Config& config) { return config.cpu_operations; }},
     {"HVD_FUSION_THRESHOLD",
@@ -48,6 +50,7 @@ Status agree_on_settings(Transport& bootstrap, const Config& config, Deadline de
   std::vector<Bytes> all;
   HVD_RETURN_IF_ERROR(bootstrap.all_gather(out.bytes(), all, deadline));
   std::vector<ByteReader> readers(all.begin(), all.end());
+  std::string differences;
   for (const Setting& setting : kSettings) {
     std::string words;
     std::string first;
@@ -59,11 +62,13 @@ Status agree_on_settings(Transport& bootstrap, const Config& config, Deadline de
       words += text(rank == 0 ? "" : ", ", "rank ", rank, " has ", value);
     }
     if (!differs) continue;
-    return Status::invalid_argument(
-        text("ranks disagree on ", setting.name, ": ", words,
-             ". It must be the same on every rank (mpirun passes variables on with -x)."));
+    differences += text(differences.empty() ? "" : "; and on ", setting.name, ": ", words);
+    if (setting.name == kVersion) break;
   }
-  return {};
+  if (differences.empty()) return {};
+  return Status::invalid_argument(
+      text("ranks disagree on ", differences,
+           ". It must be the same on every rank (mpirun passes variables on with -x)."));
 }
 
 }  // namespace hvd

@@ -11,8 +11,8 @@ namespace hvd {
 // Collective. ok if every rank's `mine` is ok; otherwise the failure of the lowest rank that has one, on every rank.
 Status agree(Transport& bootstrap, const Status& mine, Deadline deadline);
 
-// Collective. invalid_argument on every rank, with setting, ranks and values, if the ranks disagree on a setting that decides what they
-// do together.
+// Collective. invalid_argument on every rank, with all such settings, ranks and values, if the ranks disagree on settings that decide
+// what they do together.
 Status agree_on_settings(Transport& bootstrap, const Config& config, Deadline deadline);
 
 }  // namespace hvd

@@ -6,6 +6,7 @@
 #include "bindings/runtime/meeting.h"
 #include "bindings/runtime/picture_signal.h"
 #include "bindings/runtime/plugin_loader.h"
+#include "horovod_cpp/base/known_settings.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/transport/stream/stream.h"
 #include "ops/host/ring_collectives.h"
@@ -148,7 +149,15 @@ Result<std::unique_ptr<Session>> open_session(const EnvironmentLookup& lookup) {
   return open(lookup, Meet::all);
 }
 
-Result<std::unique_ptr<Session>> open_session() { return open_session(process_environment()); }
+Result<std::unique_ptr<Session>> open_session() {
+  auto session = open_session(process_environment());
+  // Rank 0 says it for all; where there is no world it may be the reason.
+  if (!session.is_ok() || (*session)->rank() == 0) {
+    const Log log(session.is_ok() ? (*session)->config().log_level : LogLevel::warning, -1);
+    for (const std::string& remark : remarks_on_environment()) log.warning(remark);
+  }
+  return session;
+}
 
 Result<std::unique_ptr<Session>> open_session_of_survivors(const EnvironmentLookup& lookup) {
   return open(lookup, Meet::survivors);

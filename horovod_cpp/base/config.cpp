@@ -87,8 +87,13 @@ Result<Config> Config::from(const EnvironmentLookup& lookup) {
   HVD_RETURN_IF_ERROR(max_megabytes.status());
   if (max_megabytes.value())
     config.timeline_max_bytes = static_cast<std::size_t>(*max_megabytes.value()) << 20U;
-  if (const auto level = lookup_setting(lookup, "LOG_LEVEL")) {
-    config.log_level = parse_log_level(*level, LogLevel::warning);
+  if (const auto word = lookup_setting(lookup, "LOG_LEVEL")) {
+    const auto level = parse_log_level(*word);
+    if (!level) {
+      return Status::invalid_argument(text(
+          "HVD_LOG_LEVEL='", *word, "': expected one of trace, debug, info, warning, error, fatal, off"));
+    }
+    config.log_level = *level;
   }
   return config;
 }

@@ -15,13 +15,13 @@ constexpr std::array<const char*, 7> kNames{"trace", "debug", "info", "warning",
 
 }  // namespace
 
-LogLevel parse_log_level(std::string_view word, LogLevel fallback) {
+std::optional<LogLevel> parse_log_level(std::string_view word) {
   std::string lower;
   for (const char c : word) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   for (std::size_t i = 0; i < kNames.size(); ++i) {
     if (lower == kNames.at(i)) return static_cast<LogLevel>(i);
   }
-  return fallback;
+  return std::nullopt;
 }
 
 void Log::write(LogLevel level, const std::string& message) const {

@@ -1,6 +1,7 @@
 // One line to stderr, prefixed with time, level and rank. Threads and processes do not mix within a line.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -8,8 +9,8 @@ namespace hvd {
 
 enum class LogLevel { trace, debug, info, warning, error, fatal, off };
 
-// "warning" → LogLevel::warning. Unknown words give `fallback`.
-LogLevel parse_log_level(std::string_view word, LogLevel fallback);
+// "warning" or "WARNING" → LogLevel::warning. Nothing for other words.
+std::optional<LogLevel> parse_log_level(std::string_view word);
 
 class Log {
  public:

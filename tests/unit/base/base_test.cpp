@@ -37,6 +37,13 @@ TEST(Config, BadValuesNameTheVariableAndTheRemedy) {
             "HVD_START_TIMEOUT='soon': expected a whole number from 1 to 2147483647");
   EXPECT_EQ(Config::from(from({{"HVD_CONTROL", "pigeon"}})).status().message(),
             "HVD_CONTROL='pigeon': expected one of auto, shm, tcp, mpi");
+  EXPECT_EQ(Config::from(from({{"HVD_CPU_OPERATIONS", "gloo"}})).status().message(),
+            "HVD_CPU_OPERATIONS='gloo': expected one of auto, shm, ring, mpi");
+  EXPECT_EQ(Config::from(from({{"HOROVOD_LOG_LEVEL", "loud"}})).status().message(),
+            "HVD_LOG_LEVEL='loud': expected one of trace, debug, info, warning, error, fatal, off");
+  EXPECT_EQ(Config::from(from({{"HVD_LOG_LEVEL", "DEBUG"}})).value().log_level, LogLevel::debug);
+  EXPECT_EQ(Config::from(from({{"HVD_STATIC_PLAN", "2"}})).status().message(),
+            "HVD_STATIC_PLAN='2': expected a whole number from 0 to 1");
   EXPECT_FALSE(Config::from(from({{"HVD_FUSION_THRESHOLD", "12MB"}})).is_ok());
   EXPECT_FALSE(Config::from(from({{"HVD_FUSION_THRESHOLD", "-1"}})).is_ok());
   EXPECT_FALSE(Config::from(from({{"HVD_FUSION_THRESHOLD", ""}})).is_ok());

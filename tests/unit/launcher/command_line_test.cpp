@@ -149,12 +149,5 @@ TEST(HostList, RefusesNonsense) {
   }
 }
 
-TEST(OptionHints, MeasuresDistance) {
-  EXPECT_EQ(edit_distance("", "abc"), 3);
-  EXPECT_EQ(edit_distance("abc", "abc"), 0);
-  EXPECT_EQ(edit_distance("abc", "acb"), 1);
-  EXPECT_EQ(edit_distance("kitten", "sitting"), 3);
-}
-
 }  // namespace
 }  // namespace hvd::launcher
