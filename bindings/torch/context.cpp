@@ -128,7 +128,7 @@ void init() {
   }
   const EnvironmentLookup environment = process_environment();
   process().config = value_or_throw(Config::from(environment));
-  process().context = std::make_shared<Context>(value_or_throw(open_session(environment)));
+  process().context = std::make_shared<Context>(value_or_throw(open_session()));
   if (!process().exit_handler_is_set) {
     process().exit_handler_is_set = true;
     std::atexit(say_goodbye_at_exit);

@@ -247,6 +247,36 @@ TEST_P(Processes, EveryOperation) {
   }
 }
 
+HVD_PROCESS_CASE(open_and_leave) {
+  return run_with_session([](Session&) { return std::string(); });
+}
+
+std::size_t count_of(const std::string& words, const std::string& in) {
+  std::size_t count = 0;
+  for (std::size_t at = in.find(words); at != std::string::npos; at = in.find(words, at + 1)) ++count;
+  return count;
+}
+
+TEST(ProcessSettings, AMisspeltOneIsToldOnce) {
+  ProcessOptions options;
+  options.environment = {{"HVD_FUSION_TRESHOLD", "1"}, {"HOROVOD_CYCLE_TIME", "5"}};
+  const ProcessResult result = run_processes(3, "open_and_leave", options);
+  EXPECT_TRUE(result.is_clean()) << result.describe();
+  EXPECT_EQ(count_of("HVD_FUSION_TRESHOLD is not a setting", result.err), 1U) << result.describe();
+  EXPECT_EQ(count_of("did you mean HVD_FUSION_THRESHOLD?", result.err), 1U) << result.describe();
+  EXPECT_EQ(count_of("HOROVOD_CYCLE_TIME has no effect", result.err), 1U) << result.describe();
+  // Nothing that hvdrun sets itself is unknown.
+  EXPECT_EQ(count_of("no effect", result.err), 2U) << result.describe();
+}
+
+TEST(ProcessSettings, ABadLogLevelIsAnErrorOnEveryRank) {
+  ProcessOptions options;
+  options.environment = {{"HOROVOD_LOG_LEVEL", "loud"}};
+  const ProcessResult result = run_processes(2, "open_and_leave", options);
+  EXPECT_NE(result.exit_code, 0) << result.describe();
+  EXPECT_EQ(count_of("HVD_LOG_LEVEL='loud': expected one of trace", result.err), 2U) << result.describe();
+}
+
 TEST(ManySessions, LeaveNothingBehind) {
   ProcessOptions options;
   options.case_arguments = {std::to_string(test_rounds(300, 1000))};
