@@ -1,6 +1,7 @@
 #include "horovod_cpp/coordinator/declaration_table.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "horovod_cpp/base/text.h"
 
@@ -84,7 +85,9 @@ std::vector<DeclarationTable::Pending> DeclarationTable::pending() const {
           {entries_[static_cast<std::size_t>(name.pending_version)].declaration, name.pending_since});
     }
   }
-  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.since < b.since; });
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.since, a.declaration->name) < std::tie(b.since, b.declaration->name);
+  });
   return out;
 }
 

@@ -109,8 +109,9 @@ class Story {
       ++same.count;
     }
     std::vector<std::pair<Situation, Operations>> oldest_first(situations.begin(), situations.end());
-    std::stable_sort(oldest_first.begin(), oldest_first.end(),
-                     [](const auto& a, const auto& b) { return a.second.age > b.second.age; });
+    std::sort(oldest_first.begin(), oldest_first.end(), [](const auto& a, const auto& b) {
+      return a.second.age != b.second.age ? a.second.age > b.second.age : a.first < b.first;
+    });
     for (std::size_t i = 0; i < std::min(oldest_first.size(), kMostLines); ++i)
       tell_situation(oldest_first[i].first, oldest_first[i].second);
     more(oldest_first.size());
