@@ -29,8 +29,8 @@ TEST_F(RendezvousAfterALoss, ThoseWhoAreLeftMeetAsSoonAsTheDeathIsKnown) {
     if (scope.rank() == 1) return end_rank(1, false);
     expect_company(come_again(scope.rank(), 4), {0, 2, 3});
   });
-  EXPECT_TRUE(server_->can_go_on());
-  EXPECT_TRUE(server_->given_up().empty());
+  EXPECT_TRUE(ask([](auto& server) { return server.can_go_on(); }));
+  EXPECT_TRUE(ask([](auto& server) { return server.given_up(); }).empty());
 }
 
 TEST_F(RendezvousAfterALoss, WhoStaysAwayIsGivenUp) {
@@ -38,7 +38,7 @@ TEST_F(RendezvousAfterALoss, WhoStaysAwayIsGivenUp) {
   run_ranks(3, [&](RankScope& scope) {
     if (scope.rank() != 1) expect_company(come_again(scope.rank(), 3), {0, 2});
   });
-  EXPECT_EQ(server_->given_up(), Ranks{1});
+  EXPECT_EQ(ask([](auto& server) { return server.given_up(); }), Ranks{1});
   const auto late = come_again(1, 3);
   EXPECT_EQ(late.status().code(), StatusCode::invalid_argument);
   EXPECT_NE(late.status().message().find("rank 1 was given up"), std::string::npos)

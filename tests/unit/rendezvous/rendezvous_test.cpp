@@ -122,7 +122,7 @@ TEST_F(Rendezvous, StrangersAreRefusedAndDisturbNobody) {
       progress = receive_some(stranger.get(), answer);
     }
   }
-  EXPECT_GE(server_->strangers_refused(), static_cast<int>(words.size()));
+  EXPECT_GE(ask([](auto& server) { return server.strangers_refused(); }), static_cast<int>(words.size()));
   expect_meeting(2, "still fine");
 }
 

@@ -103,6 +103,12 @@ class Rendezvous : public ::testing::Test {
     });
   }
 
+  // Of the server, while its thread runs.
+  template <class Ask>
+  auto ask(Ask&& ask_it) {
+    const std::lock_guard lock(mutex_);
+    return ask_it(*server_);
+  }
   void end_rank(int rank, bool well) {
     const std::lock_guard lock(mutex_);
     server_->rank_ended(rank, well);
