@@ -69,7 +69,7 @@ look_at_libraries() {
   local core=$prefix/lib/libhorovod_cpp.so file others
   expect "SONAME of the core" 'SONAME.*\[libhorovod_cpp\.so\.[0-9]+\.[0-9]+\]' "$(readelf -dW "$core")"
   for file in "$core" "$prefix"/bin/*; do
-    others=$(needed "$file" | grep -Ev '^(libstdc\+\+|libm|libgcc_s|libc|libpthread|libdl|librt|ld-linux[^.]*|libhorovod_cpp)\.so' || true)
+    others=$(needed "$file" | grep -Ev '^(libstdc\+\+|libm|libgcc_s|libc|libpthread|libdl|librt|ld-linux[^.]*|libssl|libcrypto|libhorovod_cpp)\.so' || true)
     [ -z "$others" ] || fail "$file needs $others"
   done
   expect "the core's functions" '^hvd::open_session\(\)$' "$(exports "$core")"

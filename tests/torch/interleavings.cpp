@@ -21,6 +21,7 @@ struct Item {
   State state = State::new_one;
   bool is_taken = false;  // some thread is at it
   Handles handles;
+  std::vector<at::Tensor> inputs;  // of the operation that handles belong to
 };
 
 // What a thread of this rank does next with an item: submits it, or waits for it.
@@ -113,7 +114,8 @@ class Interleaving {
     for (const auto& [item, pause] : jobs) {
       if (pause.count() > 0) std::this_thread::sleep_for(pause);
       if (item->state == Item::State::new_one) {
-        item->handles = start(item->what, sets_[static_cast<std::size_t>(item->what.set)], context_);
+        item->handles =
+            start(item->what, sets_[static_cast<std::size_t>(item->what.set)], context_, item->inputs);
       } else {
         wait_and_check(item->what, item->handles, context_->rank());
       }

@@ -156,8 +156,10 @@ std::vector<std::int64_t> expected_rows(const AdHoc& what, int rank) {
 
 }  // namespace
 
-Handles start(const AdHoc& what, const ProcessSet& set, const std::shared_ptr<Context>& context) {
+Handles start(const AdHoc& what, const ProcessSet& set, const std::shared_ptr<Context>& context,
+              std::vector<at::Tensor>& inputs) {
   const at::Tensor input = input_of(what, context->rank());
+  inputs = {input};
   const AllreduceOptions reduction{.name = what.name, .op = what.op, .process_set = set, .context = context};
   const CollectiveOptions options{.name = what.name, .process_set = set, .context = context};
   switch (what.kind) {
@@ -178,9 +180,9 @@ Handles start(const AdHoc& what, const ProcessSet& set, const std::shared_ptr<Co
     case Kind::grouped_allreduce:
       break;
   }
-  std::vector<at::Tensor> parts;
-  for (int part = 0; part < kGroupSize; ++part) parts.push_back(input_of(what, context->rank(), part));
-  return grouped_allreduce_async(parts, reduction);
+  inputs.clear();
+  for (int part = 0; part < kGroupSize; ++part) inputs.push_back(input_of(what, context->rank(), part));
+  return grouped_allreduce_async(inputs, reduction);
 }
 
 void wait_and_check(const AdHoc& what, const Handles& handles, int rank) {
