@@ -43,7 +43,7 @@ KeyedHash tls_key(const std::string& job_key) { return keyed_hash(job_key, "rend
 Bytes encode(const Hello& hello) {
   ByteWriter out;
   out.put(hello.protocol_version);
-  out.put_text(hello.library_version);
+  out.put_text(hello.horovod_cpp_version);
   out.put(hello.rank);
   out.put(hello.size);
   out.put(static_cast<std::uint8_t>(hello.after_loss));
@@ -113,7 +113,7 @@ Result<Hello> check_hello(std::span<const std::byte> body, int size) {
                                     hello.protocol_version, ", the launcher ", kVersion,
                                     "; install the same horovod_cpp everywhere"));
   }
-  hello.library_version = in.get_text();
+  hello.horovod_cpp_version = in.get_text();
   hello.rank = in.get<std::int32_t>();
   hello.size = in.get<std::int32_t>();
   hello.after_loss = in.get<std::uint8_t>() != 0;
@@ -121,8 +121,8 @@ Result<Hello> check_hello(std::span<const std::byte> body, int size) {
   if (in.failed() || in.remaining() > 0) return Status::invalid_argument("the greeting cannot be read");
   hello.payload.assign(payload.begin(), payload.end());
 
-  if (hello.library_version != HVD_VERSION) {
-    return Status::unavailable(text("wrong version: the rank has horovod_cpp ", hello.library_version,
+  if (hello.horovod_cpp_version != HVD_VERSION) {
+    return Status::unavailable(text("wrong version: the rank has horovod_cpp ", hello.horovod_cpp_version,
                                     ", the launcher ", HVD_VERSION, "; install the same everywhere"));
   }
   if (hello.size != size) {

@@ -36,7 +36,7 @@ enum class MessageType : std::uint32_t { hello = 1, ask = 2, progress = 3, gathe
 
 struct Hello {
   std::uint32_t protocol_version = kVersion;
-  std::string library_version = HVD_VERSION;
+  std::string horovod_cpp_version = HVD_VERSION;
   std::int32_t rank = 0;  // of `size`: as the job was started
   std::int32_t size = 0;
   bool after_loss = false;  // meets those who are left

@@ -62,7 +62,7 @@ TEST_F(Rendezvous, WrongClientsLearnWhyAndDisturbNobody) {
   other_protocol.protocol_version = 99;
   EXPECT_NE(refusal_of(encode(other_protocol)).find("wrong version"), std::string::npos);
   Hello other_library = hello_of(0, 2);
-  other_library.library_version = "9.9.9";
+  other_library.horovod_cpp_version = "9.9.9";
   EXPECT_NE(refusal_of(encode(other_library)).find("9.9.9"), std::string::npos);
   Hello giant = hello_of(0, 2);
   giant.payload.resize(4 * kMaxPayloadBytes);
