@@ -37,8 +37,9 @@ TEST(EnvironmentPlan, TellsARankWhereItIs) {
 }
 
 TEST(EnvironmentPlan, ReplacesWhatAJobAroundItHasSet) {
-  const auto variables = as_map(environment_of_rank({"HVD_RANK=9", "HVD_RANK=8", "HOROVOD_SIZE=9", "A=b=c", "HVD_JOB_KEY=k", "HVD_JOB_KEY_FILE=f"},
-                                                    {2, "x:1", 77, {}, {}}, 1));
+  const auto variables = as_map(environment_of_rank(
+      {"HVD_RANK=9", "HVD_RANK=8", "HOROVOD_SIZE=9", "A=b=c", "HVD_JOB_KEY=k", "HVD_JOB_KEY_FILE=f"},
+      {2, "x:1", 77, {}, {}}, 1));
   EXPECT_EQ(variables.at("HVD_RANK"), "1");
   EXPECT_EQ(variables.at("HOROVOD_SIZE"), "2");
   EXPECT_EQ(variables.at("A"), "b=c");

@@ -106,7 +106,7 @@ TEST_F(Rendezvous, StrangersAreRefusedAndDisturbNobody) {
   words.push_back(bytes_of("GET / HTTP/1.1\r\n\r\n"));                // plain
   words.push_back(encode(hello_of(0, 2)));                            // ours, without TLS
   words.push_back(bytes_of("\x16\x03\x01\xff\xff\x01\xff\xff\xff"));  // announces more than it can send
-  words.push_back({});                                                // slow: says nothing
+  words.emplace_back();                                               // slow: says nothing
   std::vector<UniqueFd> strangers;
   for (const Bytes& word : words) {
     strangers.push_back(connect_raw());
