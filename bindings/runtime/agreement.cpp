@@ -18,12 +18,13 @@ struct Setting {
 
 // The version first: what another version has to say after it is unknown.
 constexpr const char* kVersion = "the version of horovod_cpp";
-constexpr std::array<Setting, 5> kSettings{{
+constexpr std::array<Setting, 6> kSettings{{
     {kVersion, [](const Config&) { return std::string(HVD_VERSION); }},
     {"HVD_CONTROL", [](const Config& config) { return config.control; }},
     {"HVD_CPU_OPERATIONS", [](const Config& config) { return config.cpu_operations; }},
     {"HVD_FUSION_THRESHOLD",
      [](const Config& config) { return std::to_string(config.fusion_threshold_bytes); }},
+    {"HVD_ENCRYPT", [](const Config& config) { return std::string(config.encrypt ? "1" : "0"); }},
     {"HVD_STATIC_PLAN", [](const Config& config) { return std::string(config.static_plan ? "1" : "0"); }},
 }};
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/runtime/agreement.h"
 #include "bindings/runtime/placement.h"
 #include "bindings/runtime/plugin_loader.h"
 #include "horovod_cpp/base/text.h"
@@ -98,6 +99,19 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
   return meeting;
 }
 
+// Collective. Authenticated connections between all ranks, for `purpose`.
+Result<std::vector<TcpLink>> connect_all(Transport& bootstrap, const std::string& job_key,
+                                         LinkPurpose purpose, Deadline deadline) {
+  const Result<TcpListener> listener = TcpListener::open();
+  HVD_RETURN_IF_ERROR(agree(bootstrap, listener.status(), deadline));
+  std::vector<Bytes> encoded;
+  HVD_RETURN_IF_ERROR(bootstrap.all_gather(encode(listener.value().contact()), encoded, deadline));
+  const auto contacts = decode_contacts(encoded);
+  HVD_RETURN_IF_ERROR(contacts.status());
+  return connect_tcp_links(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(), job_key,
+                           purpose, deadline);
+}
+
 Result<std::unique_ptr<Transport>> meet_by_mpi() {
   const auto plugin = load_plugin("mpi");
   if (!plugin.is_ok()) return plugin.status().with_prefix("this process was started by mpirun, but ");
@@ -158,20 +172,21 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline) {
   return group;
 }
 
+Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, const std::string& job_key,
+                                                       bool encrypt, Deadline deadline) {
+  auto links = connect_all(bootstrap, job_key, LinkPurpose::data, deadline);
+  HVD_RETURN_IF_ERROR(links.status());
+  if (!encrypt) return make_tcp_transport(bootstrap.rank(), sockets_of(std::move(links).value()));
+  auto sockets = secure_links(bootstrap.rank(), std::move(links).value(), deadline);
+  HVD_RETURN_IF_ERROR(sockets.status());
+  return make_tcp_transport(bootstrap.rank(), std::move(sockets).value());
+}
+
 Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
                                                 Deadline deadline) {
-  const Result<TcpListener> listener = TcpListener::open();
-  HVD_RETURN_IF_ERROR(listener.status());
-  std::vector<Bytes> encoded;
-  HVD_RETURN_IF_ERROR(bootstrap.all_gather(encode(listener.value().contact()), encoded, deadline));
-  const auto contacts = decode_contacts(encoded);
-  HVD_RETURN_IF_ERROR(contacts.status());
-  auto links = connect_tcp_links(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(),
-                                 job_key, LinkPurpose::life, deadline);
-  if (!links.is_ok()) return links.status();
-  std::vector<UniqueFd> sockets;
-  for (TcpLink& link : links.value()) sockets.push_back(std::move(link.socket));
-  return sockets;
+  auto links = connect_all(bootstrap, job_key, LinkPurpose::life, deadline);
+  HVD_RETURN_IF_ERROR(links.status());
+  return sockets_of(std::move(links).value());
 }
 
 }  // namespace hvd

@@ -42,6 +42,10 @@ struct LocalGroup {
 // Collective. `unavailable` on every rank if some ranks cannot share memory: they are on different hosts.
 Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline);
 
+// Collective. A Transport over TCP connections of its own, for the tensors; plain bytes unless `encrypt`.
+Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, const std::string& job_key,
+                                                       bool encrypt, Deadline deadline);
+
 // Collective. TCP sockets between all ranks, for the watcher of ranks on several hosts.
 Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
                                                 Deadline deadline);

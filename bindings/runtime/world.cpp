@@ -57,11 +57,17 @@ Result<std::unique_ptr<Collectives>> open_plugin_collectives(const PluginTable& 
   return collectives;
 }
 
-Result<std::unique_ptr<Collectives>> open_cpu_collectives(const std::string& name, Transport& bootstrap,
-                                                          Transport& control, LocalGroup* local,
+Result<std::unique_ptr<Collectives>> open_cpu_collectives(const Choice& choice, const Meeting& meeting,
+                                                          Transport& control, LocalGroup* local, bool encrypt,
                                                           Deadline deadline) {
-  if (name == "shm") return open_shm_collectives(local->memory, deadline);
-  if (name == "ring") return make_ring_collectives(control);
+  Transport& bootstrap = *meeting.transport;
+  if (choice.cpu_operations == "shm") return open_shm_collectives(local->memory, deadline);
+  if (choice.cpu_operations == "ring") {
+    if (choice.control != "tcp" || bootstrap.size() == 1) return make_ring_collectives(control);
+    auto data = open_data_transport(bootstrap, meeting.job_key, encrypt, deadline);
+    HVD_RETURN_IF_ERROR(data.status());
+    return make_ring_collectives(std::move(data).value());
+  }
   const auto plugin = load_plugin("mpi");
   HVD_RETURN_IF_ERROR(plugin.status());
   return open_plugin_collectives(*plugin.value(), bootstrap, nullptr, deadline);
@@ -104,8 +110,8 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
     parts.control = std::move(control).value();
   }
   Transport& control = parts.control ? *parts.control : bootstrap;
-  auto cpu = open_cpu_collectives(choice.cpu_operations, bootstrap, control,
-                                  local.is_ok() ? &*local : nullptr, deadline);
+  auto cpu = open_cpu_collectives(choice, *meeting, control, local.is_ok() ? &*local : nullptr,
+                                  config.encrypt, deadline);
   HVD_RETURN_IF_ERROR(agree(bootstrap, cpu.status(), deadline));
   parts.collectives.push_back(std::move(cpu).value());
   // Survivors keep the GPU that they have.

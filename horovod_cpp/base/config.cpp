@@ -33,6 +33,13 @@ Status read_choice(const EnvironmentLookup& lookup, const std::string& name,
   return {};
 }
 
+Status read_switch(const EnvironmentLookup& lookup, const std::string& name, bool& out) {
+  const auto number = lookup_number(lookup, name, 0, 1);
+  HVD_RETURN_IF_ERROR(number.status());
+  if (number.value()) out = *number.value() == 1;
+  return {};
+}
+
 }  // namespace
 
 EnvironmentLookup process_environment() {
@@ -72,17 +79,14 @@ Result<Config> Config::from(const EnvironmentLookup& lookup) {
   int stall_check_disabled = 0;
   HVD_RETURN_IF_ERROR(read_number(lookup, "STALL_CHECK_DISABLE", 0, stall_check_disabled));
   if (stall_check_disabled != 0) config.stall_warning = std::chrono::seconds(0);
-  const auto static_plan = lookup_number(lookup, "STATIC_PLAN", 0, 1);
-  HVD_RETURN_IF_ERROR(static_plan.status());
-  if (static_plan.value()) config.static_plan = *static_plan.value() == 1;
+  HVD_RETURN_IF_ERROR(read_switch(lookup, "STATIC_PLAN", config.static_plan));
+  HVD_RETURN_IF_ERROR(read_switch(lookup, "ENCRYPT", config.encrypt));
   HVD_RETURN_IF_ERROR(read_choice(lookup, "CONTROL", {"auto", "shm", "tcp", "mpi"}, config.control));
   HVD_RETURN_IF_ERROR(
       read_choice(lookup, "CPU_OPERATIONS", {"auto", "shm", "ring", "mpi"}, config.cpu_operations));
   config.timeline = lookup_setting(lookup, "TIMELINE").value_or("");
   if (config.timeline == "DYNAMIC") config.timeline.clear();
-  const auto mark_cycles = lookup_number(lookup, "TIMELINE_MARK_CYCLES", 0, 1);
-  HVD_RETURN_IF_ERROR(mark_cycles.status());
-  config.timeline_mark_cycles = mark_cycles.value().value_or(0) == 1;
+  HVD_RETURN_IF_ERROR(read_switch(lookup, "TIMELINE_MARK_CYCLES", config.timeline_mark_cycles));
   const auto max_megabytes = lookup_number(lookup, "TIMELINE_MAX_MB", 1, 1 << 20);
   HVD_RETURN_IF_ERROR(max_megabytes.status());
   if (max_megabytes.value())

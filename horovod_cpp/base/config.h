@@ -49,6 +49,8 @@ struct Config {
   std::string control = "auto";
   // CPU_OPERATIONS: "auto", "shm", "ring" or "mpi": what reduces host memory.
   std::string cpu_operations = "auto";
+  // ENCRYPT: 1 encrypts the tensors that are reduced over TCP too.
+  bool encrypt = false;
   // TIMELINE: the file of the timeline, written from the start; empty (or DYNAMIC, as in Horovod): none.
   std::string timeline;
   // TIMELINE_MARK_CYCLES: 1 shows the rounds of negotiation in it.

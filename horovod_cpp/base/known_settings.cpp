@@ -32,6 +32,7 @@ constexpr std::string_view kOurs[] = {
     "STALL_SHUTDOWN_TIME_SECONDS",
     "START_TIMEOUT",
     "STATIC_PLAN",
+    "ENCRYPT",
     "TIMELINE",
     "TIMELINE_MARK_CYCLES",
     "TIMELINE_MAX_MB",

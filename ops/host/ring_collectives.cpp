@@ -14,7 +14,6 @@ namespace {
 class RingCollectives final : public Collectives {
  public:
   RingCollectives(Transport& transport, RingTuning tuning) : ring_{transport, tuning} {}
-  // A subgroup's: with a Transport of its own.
   RingCollectives(std::unique_ptr<Transport> transport, RingTuning tuning)
       : owned_(std::move(transport)), ring_{*owned_, tuning} {}
 
@@ -114,6 +113,10 @@ std::unique_ptr<Collectives> make_ring_collectives(Transport& transport) {
 
 std::unique_ptr<Collectives> make_ring_collectives(Transport& transport, RingTuning tuning) {
   return std::make_unique<RingCollectives>(transport, tuning);
+}
+
+std::unique_ptr<Collectives> make_ring_collectives(std::unique_ptr<Transport> transport) {
+  return std::make_unique<RingCollectives>(std::move(transport), RingTuning{});
 }
 
 }  // namespace hvd

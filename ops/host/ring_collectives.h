@@ -25,5 +25,7 @@ struct RingTuning {
 // `transport` is not owned, must outlive the result, and is used by nobody else.
 std::unique_ptr<Collectives> make_ring_collectives(Transport& transport);
 std::unique_ptr<Collectives> make_ring_collectives(Transport& transport, RingTuning tuning);
+// `transport` is the result's own.
+std::unique_ptr<Collectives> make_ring_collectives(std::unique_ptr<Transport> transport);
 
 }  // namespace hvd

@@ -322,14 +322,18 @@ Result<std::vector<SecureSocket>> secure_links(int rank, std::vector<TcpLink> li
   }
 }
 
+std::vector<UniqueFd> sockets_of(std::vector<TcpLink> links) {
+  std::vector<UniqueFd> sockets;
+  for (TcpLink& link : links) sockets.push_back(std::move(link.socket));
+  return sockets;
+}
+
 Result<std::vector<UniqueFd>> connect_tcp_mesh(int rank, int size, const TcpListener& listener,
                                                std::span<const TcpContact> contacts,
                                                const std::string& job_key, Deadline deadline) {
   auto links = connect_tcp_links(rank, size, listener, contacts, job_key, LinkPurpose::data, deadline);
   if (!links.is_ok()) return links.status();
-  std::vector<UniqueFd> sockets;
-  for (TcpLink& link : links.value()) sockets.push_back(std::move(link.socket));
-  return sockets;
+  return sockets_of(std::move(links).value());
 }
 
 }  // namespace hvd

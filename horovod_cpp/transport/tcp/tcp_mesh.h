@@ -34,7 +34,10 @@ Result<std::vector<TcpLink>> connect_tcp_links(int rank, int size, const TcpList
 // Collective. Puts TLS on each link, with its own key. timed_out or unavailable name the rank.
 Result<std::vector<SecureSocket>> secure_links(int rank, std::vector<TcpLink> links, Deadline deadline);
 
-// Collective. The sockets of connect_tcp_links alone, for plain data.
+// The sockets alone, for plain bytes.
+std::vector<UniqueFd> sockets_of(std::vector<TcpLink> links);
+
+// Collective. connect_tcp_links for plain data.
 Result<std::vector<UniqueFd>> connect_tcp_mesh(int rank, int size, const TcpListener& listener,
                                                std::span<const TcpContact> contacts,
                                                const std::string& job_key, Deadline deadline);

@@ -44,6 +44,8 @@ TEST(Config, BadValuesNameTheVariableAndTheRemedy) {
   EXPECT_EQ(Config::from(from({{"HVD_LOG_LEVEL", "DEBUG"}})).value().log_level, LogLevel::debug);
   EXPECT_EQ(Config::from(from({{"HVD_STATIC_PLAN", "2"}})).status().message(),
             "HVD_STATIC_PLAN='2': expected a whole number from 0 to 1");
+  EXPECT_TRUE(Config::from(from({{"HVD_ENCRYPT", "1"}})).value().encrypt);
+  EXPECT_FALSE(Config::from(from({{"HVD_ENCRYPT", "yes"}})).is_ok());
   EXPECT_FALSE(Config::from(from({{"HVD_FUSION_THRESHOLD", "12MB"}})).is_ok());
   EXPECT_FALSE(Config::from(from({{"HVD_FUSION_THRESHOLD", "-1"}})).is_ok());
   EXPECT_FALSE(Config::from(from({{"HVD_FUSION_THRESHOLD", ""}})).is_ok());
