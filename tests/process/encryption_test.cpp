@@ -35,7 +35,7 @@ std::string reduce_gradients(Session& session) {
   declaration.name = kName;
   declaration.dtype = DataType::float64;
   declaration.shape = {static_cast<std::int64_t>(values.size())};
-  declaration.reduce_op = ReduceOp::max;
+  declaration.op = ReduceOp::max;
   const auto id = session.declare(declaration);
   if (!id.is_ok()) return id.status().message();
   Submission submission;
@@ -50,8 +50,8 @@ std::string reduce_gradients(Session& session) {
 HVD_PROCESS_CASE(reduces_gradients) {
   auto session = open_session();
   std::string wrong = session.status().message();
-  if (session.is_ok()) wrong = reduce_gradients(**session);
-  if (session.is_ok()) (*session)->shutdown(Deadline::after(std::chrono::minutes(1)));
+  if (wrong.empty()) wrong = reduce_gradients(**session);
+  if (wrong.empty()) wrong = (*session)->shutdown(Deadline::after(std::chrono::minutes(1))).message();
   if (!wrong.empty()) std::fprintf(stderr, "%s\n", wrong.c_str());
   return wrong.empty() ? 0 : 1;
 }
@@ -102,12 +102,16 @@ class Wiretap {
   std::thread thread_;
 };
 
+ProcessOptions over_tcp(const char* encrypt) {
+  ProcessOptions options;
+  options.environment = {{"HVD_CONTROL", "tcp"}, {"HVD_CPU_OPERATIONS", "ring"}, {"HVD_ENCRYPT", encrypt}};
+  return options;
+}
+
 void expect_in_the_clear(const char* encrypt, bool tensors) {
   Wiretap wiretap;
   if (!wiretap.is_open()) GTEST_SKIP() << "reading the loopback needs CAP_NET_RAW: " << std::strerror(errno);
-  ProcessOptions options;
-  options.environment = {{"HVD_CONTROL", "tcp"}, {"HVD_CPU_OPERATIONS", "ring"}, {"HVD_ENCRYPT", encrypt}};
-  const ProcessResult result = run_processes(3, "reduces_gradients", options);
+  const ProcessResult result = run_processes(3, "reduces_gradients", over_tcp(encrypt));
   EXPECT_TRUE(result.is_clean()) << result.describe();
   wiretap.stop();
   EXPECT_EQ(wiretap.heard(text(kGradient, kGradient)), tensors);
@@ -116,6 +120,13 @@ void expect_in_the_clear(const char* encrypt, bool tensors) {
 
 TEST(Encryption, TensorsAreInTheClearByDefault) { expect_in_the_clear("0", true); }
 TEST(Encryption, OnDemandNothingIs) { expect_in_the_clear("1", false); }
+
+TEST(Encryption, EveryOperation) {
+  ProcessOptions options = over_tcp("1");
+  options.case_arguments = {"1"};
+  const ProcessResult result = run_processes(4, "every_operation", options);
+  EXPECT_TRUE(result.is_clean()) << result.describe();
+}
 
 }  // namespace
 }  // namespace hvd
