@@ -280,7 +280,7 @@ TEST(ProcessSettings, ABadLogLevelIsAnErrorOnEveryRank) {
 
 TEST(ManySessions, LeaveNothingBehind) {
   ProcessOptions options;
-  options.case_arguments = {std::to_string(test_rounds(300, 1000))};
+  options.case_arguments = {std::to_string(test_rounds(120, 1000))};
   options.time_limit = std::chrono::minutes(4);
   // AddressSanitizer would keep 256 MiB of what has been freed.
   const char* const asan = std::getenv("ASAN_OPTIONS");
