@@ -22,8 +22,8 @@ class Session::Body {
   explicit Body(SessionParts parts)
       : parts_(std::move(parts)),
         declarations_(parts_.placement.rank, parts_.placement.size),
-        logbook_(parts_.placement.rank, parts_.placement.size, declarations_, parts_.clock,
-                 Log(parts_.config.log_level, parts_.placement.rank)),
+        logbook_(parts_.placement.rank, parts_.placement_at_start.value_or(parts_.placement), declarations_,
+                 parts_.clock, Log(parts_.config.log_level, parts_.placement.rank)),
         coordinator_({parts_.placement.rank, parts_.placement.size, parts_.config, *parts_.control,
                       raw(parts_.collectives), declarations_, latch_, *parts_.clock,
                       [this](const Status& why) { fail_from_coordinator(why); }, logbook_,
@@ -44,7 +44,8 @@ class Session::Body {
   Status start() {
     const Config& config = parts_.config;
     if (!config.timeline.empty())
-      HVD_RETURN_IF_ERROR(start_timeline(config.timeline, config.timeline_mark_cycles));
+      HVD_RETURN_IF_ERROR(
+          start_timeline(config.timeline, config.timeline_mark_cycles, parts_.timeline_goes_on));
     if (!parts_.peer_links.empty() || parts_.picture_signal.is_open()) HVD_RETURN_IF_ERROR(start_watcher());
     thread_ = std::thread([this] {
       coordinator_.run();
@@ -89,9 +90,11 @@ class Session::Body {
     }
   }
 
-  Status start_timeline(const std::string& file, bool mark_cycles) {
+  Status start_timeline(const std::string& file, bool mark_cycles, bool goes_on = false) {
     HVD_RETURN_IF_ERROR(logbook_.timeline().start(
-        {file, mark_cycles, parts_.config.timeline_max_bytes, parts_.clock_offset}));
+        {file, mark_cycles, parts_.config.timeline_max_bytes, parts_.clock_offset, goes_on}));
+    const Placement& now = parts_.placement;
+    if (goes_on) logbook_.timeline().note(text("from here on rank ", now.rank, " of ", now.size));
     coordinator_.notice_timeline();
     return {};
   }

@@ -43,6 +43,10 @@ struct SessionParts {
   // An eventfd, or closed: each time it becomes readable, somebody wants to know what the ranks are doing (tell_picture).
   UniqueFd picture_signal;
   std::shared_ptr<void> picture_signal_owner;  // let go when the Session ends
+  // For the timeline: what this process was when the job began, if it is something else now; and whether an earlier Session of this process has
+  // begun the file.
+  std::optional<Placement> placement_at_start;
+  bool timeline_goes_on = false;
   std::chrono::nanoseconds clock_offset{};  // what this rank's clock is ahead of rank 0's; for the timeline
   std::shared_ptr<const Clock> clock = std::make_shared<SteadyClock>();
 };

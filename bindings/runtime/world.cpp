@@ -1,5 +1,7 @@
 #include "horovod_cpp/world.h"
 
+#include <atomic>
+
 #include "bindings/runtime/agreement.h"
 #include "bindings/runtime/clock_alignment.h"
 #include "bindings/runtime/launch_environment.h"
@@ -89,6 +91,9 @@ Result<std::unique_ptr<Collectives>> open_cuda_collectives(int gpu, Transport& b
   return open_plugin_collectives(*plugin.value(), bootstrap, device, deadline);
 }
 
+// An earlier Session of this process has begun the timeline.
+std::atomic<bool> has_a_timeline{false};
+
 Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironment& launch, Meet whom) {
   Result<Meeting> meeting = meet(launch, config.start_timeout, whom);
   HVD_RETURN_IF_ERROR(meeting.status());
@@ -136,7 +141,9 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
     PictureSignal signal = take_picture_signal();
     parts.picture_signal = std::move(signal.readable);
     parts.picture_signal_owner = std::move(signal.owner);
+    parts.placement_at_start = launch.placement;
   }
+  if (!config.timeline.empty()) parts.timeline_goes_on = has_a_timeline.exchange(true);
   if (!parts.control) parts.control = std::move(meeting->transport);
   return Session::create(std::move(parts));
 }

@@ -51,13 +51,13 @@ const char* words_for(Happening what) {
 
 }  // namespace
 
-Logbook::Logbook(int rank, int size, const DeclarationTable& declarations, std::shared_ptr<const Clock> clock,
-                 Log log)
+Logbook::Logbook(int rank, const Placement& row, const DeclarationTable& declarations,
+                 std::shared_ptr<const Clock> clock, Log log)
     : rank_(rank),
       declarations_(declarations),
       log_(log),
       recorder_(std::make_shared<FlightRecorder>(std::move(clock))),
-      timeline_(rank, size, *recorder_, log,
+      timeline_(row.rank, row.size, *recorder_, log,
                 {[this](const RecordedEvent& event) { return name_of(event); },
                  [this](const RecordedEvent& event) {
                    return event.what == Happening::published ? recorder_->bucket_contents(event.subject)

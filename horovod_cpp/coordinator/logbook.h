@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "horovod_cpp/base/config.h"
 #include "horovod_cpp/coordinator/declaration_table.h"
 #include "horovod_cpp/coordinator/flight_recorder.h"
 #include "horovod_cpp/coordinator/rank_picture.h"
@@ -20,8 +21,9 @@ class Epochs;
 
 class Logbook {
  public:
-  Logbook(int rank, int size, const DeclarationTable& declarations, std::shared_ptr<const Clock> clock,
-          Log log);
+  // `row`: of the timeline; what this process was when the job began.
+  Logbook(int rank, const Placement& row, const DeclarationTable& declarations,
+          std::shared_ptr<const Clock> clock, Log log);
 
   FlightRecorder& recorder() { return *recorder_; }
   // Epochs may outlive the Session.

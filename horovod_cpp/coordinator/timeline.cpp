@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -23,6 +24,15 @@ bool write_all(int file, std::string_view bytes, std::size_t at) {
     at += static_cast<std::size_t>(written);
   }
   return true;
+}
+
+// Where the closing bracket begins; 0 if the file does not end with one.
+std::size_t end_of_lines(int file) {
+  const off_t size = ::lseek(file, 0, SEEK_END);
+  std::array<char, kClosing.size()> last{};
+  const auto most = static_cast<off_t>(last.size());
+  if (size <= most || ::pread(file, last.data(), last.size(), size - most) != most) return 0;
+  return std::string_view(last.data(), last.size()) == kClosing ? static_cast<std::size_t>(size - most) : 0;
 }
 
 std::int64_t milliseconds_now() {
@@ -48,7 +58,7 @@ Status Timeline::start(const TimelineOptions& options) {
         text("rank ", rank_, ": the timeline is being written to ", path_, " already; stop it first"));
   }
   const std::string path = timeline_part(options.file, rank_, size_);
-  UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | (options.goes_on ? 0 : O_TRUNC), 0666));
   if (!file.is_open()) {
     return Status::invalid_argument(text("rank ", rank_, ": the timeline cannot be written to ", path, ": ",
                                          std::strerror(errno), ". Name a file in a folder that exists."));
@@ -57,28 +67,50 @@ Status Timeline::start(const TimelineOptions& options) {
   path_ = path;
   file_ = std::move(file);
   lines_ = std::make_unique<TimelineLines>(rank_, options.clock_offset, options.mark_cycles, names_of_);
-  std::string head = "[\n";
-  for (const std::string& line : lines_->head()) {
-    if (head.size() > 2) head += kSeparator;
-    head += line;
-  }
-  if (!write_all(file_.get(), head + std::string(kClosing), 0)) {
+  if (!begin(options)) {
     return Status::invalid_argument(
         text("rank ", rank_, ": the timeline cannot be written to ", path, ": ", std::strerror(errno)));
   }
-  end_ = head.size();
   next_.store(recorder_.count());
   marks_cycles_.store(options.mark_cycles);
   is_on_.store(true);
   return {};
 }
 
+bool Timeline::begin(const TimelineOptions& options) {
+  if (options.goes_on) {
+    end_ = end_of_lines(file_.get());
+    if (end_ > 0) return true;
+    if (::ftruncate(file_.get(), 0) != 0) return false;
+  }
+  std::string head = "[\n";
+  for (const std::string& line : lines_->head()) {
+    if (head.size() > 2) head += kSeparator;
+    head += line;
+  }
+  end_ = head.size();
+  return write_all(file_.get(), head + std::string(kClosing), 0);
+}
+
 void Timeline::stop() {
   const std::lock_guard lock(mutex_);
   flush_locked();
+  if (!is_on()) return;
+  std::string lines;
+  lines_->close_all(recorder_.now(), lines);
+  if (!write(lines)) return;
   is_on_.store(false);
   marks_cycles_.store(false);
   file_.reset();
+}
+
+void Timeline::note(const std::string& words) {
+  const std::lock_guard lock(mutex_);
+  flush_locked();
+  if (!is_on()) return;
+  std::string lines;
+  lines_->append_note(recorder_.now(), words, lines);
+  write(lines);
 }
 
 void Timeline::flush() {

@@ -25,6 +25,7 @@ struct TimelineOptions {
   bool mark_cycles = false;
   std::size_t max_bytes = 0;                // of this rank's file
   std::chrono::nanoseconds clock_offset{};  // what this rank's clock is ahead of rank 0's
+  bool goes_on = false;  // after what an earlier Session of this process has written, if that is whole
 };
 
 class Timeline {
@@ -32,6 +33,7 @@ class Timeline {
   // How long the coordinator sleeps at most while it is on.
   static constexpr std::chrono::milliseconds kInterval{50};
 
+  // `rank`, `size`: what this process was when the job began. They name its part and its row for good.
   Timeline(int rank, int size, const FlightRecorder& recorder, Log log, TimelineLines::Names names_of);
   ~Timeline();
   Timeline(const Timeline&) = delete;
@@ -43,6 +45,8 @@ class Timeline {
   bool is_on() const { return is_on_.load(std::memory_order_relaxed); }
   bool marks_cycles() const { return marks_cycles_.load(std::memory_order_relaxed); }
 
+  // A sentence at this point of the timeline; does nothing if it is off.
+  void note(const std::string& words);
   // Writes what has been recorded since; does nothing if it is off.
   void flush();
   // … if it has not for kInterval, or much has come since.
@@ -51,6 +55,7 @@ class Timeline {
   void flush_if_behind();
 
  private:
+  bool begin(const TimelineOptions& options);
   void flush_locked();
   void give_up(const std::string& why);
   bool write(std::string_view lines);

@@ -183,6 +183,10 @@ void TimelineLines::close(Track track, Clock::time_point when, std::string& out,
   open_.erase(found);
 }
 
+void TimelineLines::close_all(Clock::time_point when, std::string& out) {
+  while (!open_.empty()) close(open_.begin()->first, when, out, {});
+}
+
 // What the other ranks have reduced ends here too.
 void TimelineLines::decide(const RecordedEvent& event, std::string& out) {
   std::vector<Track> ended;

@@ -32,6 +32,8 @@ class TimelineLines {
   std::vector<std::string> head() const;
   // Appends the lines of one event, each followed by ",\n".
   void append(const RecordedEvent& event, std::string& out);
+  // Ends what is open.
+  void close_all(Clock::time_point when, std::string& out);
   // A sentence on the rank's row.
   void append_note(Clock::time_point when, std::string_view words, std::string& out) const;
 

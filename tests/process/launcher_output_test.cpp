@@ -16,6 +16,7 @@
 #include <regex>
 #include <string>
 
+#include "tests/harness/temp_folder.h"
 #include "tests/process/launcher_job.h"
 
 namespace hvd {
@@ -24,11 +25,6 @@ namespace {
 std::string content(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string temporary_folder() {
-  char name[] = "/tmp/hvdrun-test-XXXXXX";
-  return mkdtemp(name);
 }
 
 TEST(LauncherOutput, KeepsLinesWholeUnderHeavyInterleaving) {
@@ -87,7 +83,8 @@ TEST(LauncherOutput, PrefixCanBeLeftOutOrCarryTheTime) {
 }
 
 TEST(LauncherOutput, GoesToFilesToo) {
-  const std::string folder = temporary_folder();
+  const TempFolder temporary;
+  const std::string folder = temporary.path();
   LauncherJob job({"-np", "2", "--output-filename", folder + "/a/b", "sh", "-c",
                    "echo out $HVD_RANK; echo err $HVD_RANK >&2"});
   ASSERT_EQ(job.finish(), 0) << job.both();
@@ -95,7 +92,6 @@ TEST(LauncherOutput, GoesToFilesToo) {
   EXPECT_EQ(content(folder + "/a/b/rank.0/stdout"), "out 0\n");
   EXPECT_EQ(content(folder + "/a/b/rank.1/stdout"), "out 1\n");
   EXPECT_EQ(content(folder + "/a/b/rank.1/stderr"), "err 1\n");
-  std::filesystem::remove_all(folder);
 }
 
 TEST(LauncherOutput, ThatCannotBeWrittenToFilesIsRefused) {
@@ -291,7 +287,8 @@ TEST(LauncherInput, OfABackgroundJobIsLeftToTheShell) {
   LauncherJobOptions options = on(terminal);
   options.wrapper = {"bash", "-c",
                      "set -m; \"$0\" \"$@\" & read typed; echo shell got $typed; touch $GO; wait $!"};
-  const std::string folder = temporary_folder();
+  const TempFolder temporary;
+  const std::string folder = temporary.path();
   options.environment = {{"GO", folder + "/go"}};
   LauncherJob job({"-np", "1", "sh", "-c",
                    "echo ready; while ! test -e $GO; do sleep 0.05; done; sleep 0.5; echo ran on"},
@@ -301,7 +298,6 @@ TEST(LauncherInput, OfABackgroundJobIsLeftToTheShell) {
   EXPECT_EQ(job.finish(), 0) << job.both();
   EXPECT_NE(job.out().find("shell got hello"), std::string::npos) << job.both();
   EXPECT_NE(job.out().find("ran on"), std::string::npos) << job.both();
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

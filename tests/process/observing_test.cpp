@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 #include "horovod_cpp/world.h"
 #include "tests/harness/process_case.h"
 #include "tests/harness/process_job.h"
+#include "tests/harness/temp_folder.h"
 #include "tests/process/launcher_job.h"
 #include "tests/ranks/session_calls.h"
 
@@ -60,6 +62,22 @@ HVD_PROCESS_CASE(a_short_training) {
   if (!process_arguments().empty() && process_rank() == 1) std::abort();
   const Status status = (*session)->shutdown(soon());
   return status.is_ok() || !process_arguments().empty() ? 0 : fail(status);
+}
+
+// Rank 0 dies, the others go on, under other numbers.
+HVD_PROCESS_CASE(a_training_that_loses_rank_0) {
+  {
+    auto session = open_session();
+    if (!session.is_ok()) return fail(session.status());
+    if (const Status status = train(**session); !status.is_ok()) return fail(status);
+    if (process_rank() == 0) std::abort();
+    while ((*session)->status().is_ok()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  auto session = open_session_of_survivors(process_environment());
+  if (!session.is_ok()) return fail(session.status());
+  if (const Status status = train(**session); !status.is_ok()) return fail(status);
+  const Status status = (*session)->shutdown(soon());
+  return status.is_ok() ? 0 : fail(status);
 }
 
 HVD_PROCESS_CASE(a_timeline_of_a_part) {
@@ -193,23 +211,17 @@ TEST_F(StallingJob, SaysItWithTheWarning) {
 
 class TimelineFiles : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "hvd-timeline-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   std::string file() const { return folder_ / "trace.json"; }
   static nlohmann::json read(const std::string& path) {
     std::ifstream in(path);
     return nlohmann::json::parse(in);
   }
   std::size_t files() const {
-    const std::filesystem::directory_iterator all(folder_);
+    const std::filesystem::directory_iterator all(folder_.path());
     return static_cast<std::size_t>(std::distance(begin(all), end(all)));
   }
 
-  std::filesystem::path folder_;
+  TempFolder folder_;
 };
 
 std::set<std::string> names_of_rank(const nlohmann::json& events, int rank) {
@@ -263,6 +275,24 @@ TEST_F(TimelineFiles, OfAJobThatFailsBecomeOneToo) {
   for (const int rank : {0, 2}) EXPECT_TRUE(names_of_rank(events, rank).contains("step 3")) << rank;
 }
 
+TEST_F(TimelineFiles, GoOnAfterALoss) {
+  ProcessOptions options;
+  options.launcher_arguments = {"--timeline-filename", file(), "--min-np", "2"};
+  const ProcessResult result = run_processes(3, "a_training_that_loses_rank_0", options);
+  EXPECT_TRUE(result.is_clean()) << result.describe();
+  EXPECT_EQ(files(), 1U);
+  const nlohmann::json events = read(file());
+  EXPECT_TRUE(names_of_rank(events, 0).contains("process_name")) << "of the lost rank what it had written";
+  for (const int number : {1, 2}) {
+    const auto names = names_of_rank(events, number);
+    EXPECT_TRUE(names.contains(text("from here on rank ", number - 1, " of 2"))) << number;
+  }
+  const auto steps = std::count_if(events.begin(), events.end(), [](const auto& event) {
+    return event.at("name") == "step 3" && event.at("pid") == 2;
+  });
+  EXPECT_EQ(steps, 2) << "one of each Session";
+}
+
 TEST_F(TimelineFiles, CoverWhatTheProgramWants) {
   ProcessOptions options;
   options.case_arguments = {file()};
@@ -283,7 +313,7 @@ TEST_F(TimelineFiles, CoverWhatTheProgramWants) {
 
 TEST_F(TimelineFiles, ThatCannotBeWrittenAreRefused) {
   ProcessOptions options;
-  options.launcher_arguments = {"--timeline-filename", folder_ / "no such folder" / "trace.json"};
+  options.launcher_arguments = {"--timeline-filename", folder_ / "no such folder/trace.json"};
   const ProcessResult result = run_processes(2, "a_short_training", options);
   EXPECT_NE(result.exit_code, 0) << result.describe();
   EXPECT_NE(result.err.find("the timeline cannot be written to "), std::string::npos) << result.describe();

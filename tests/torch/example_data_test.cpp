@@ -11,6 +11,7 @@
 #include "examples/char_gpt_text.h"
 #include "examples/digits_data.h"
 #include "examples/shared/sampling.h"
+#include "tests/harness/temp_folder.h"
 
 namespace hvd {
 namespace {
@@ -66,13 +67,6 @@ TEST(DigitsData, MissingFileSaysWhatToDo) {
 // A file system of its own.
 class CharGptText : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "hvd-test-text-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    root_ = fs::canonical(name);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   fs::path write(const std::string& name, std::size_t bytes, char character = 'a') const {
     const fs::path file = root_ / name;
     fs::create_directories(file.parent_path());
@@ -80,7 +74,8 @@ class CharGptText : public testing::Test {
     return file;
   }
 
-  fs::path root_;
+  const TempFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 TEST_F(CharGptText, IsThereOnThisMachine) {

@@ -25,14 +25,6 @@ bool has_mpirun() {
          std::filesystem::exists(programs() / "../lib/horovod_cpp/hvd_mpi.so");
 }
 
-void ExampleRuns::SetUp() {
-  std::string name = (std::filesystem::temp_directory_path() / "hvd-test-example-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(name.data()), nullptr);
-  folder_ = name;
-}
-
-void ExampleRuns::TearDown() { std::filesystem::remove_all(folder_); }
-
 Outcome ExampleRuns::run(const std::string& example, const std::string& launcher,
                          const std::string& options) const {
   const std::string command =

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/harness/temp_folder.h"
+
 namespace hvd {
 
 // Where this test, the examples and hvdrun lie.
@@ -29,13 +31,10 @@ struct Outcome {
 // A test with a folder of its own, which is removed at the end. Each process computes on one thread.
 class ExampleRuns : public testing::Test {
  protected:
-  void SetUp() override;
-  void TearDown() override;
-
   // Whether the example can write the loss of each step.
   virtual bool logs_losses() const { return true; }
 
-  std::string file(const std::string& name) const { return (folder_ / name).string(); }
+  std::string file(const std::string& name) const { return folder_ / name; }
 
   // Runs an example, by its name. It is ended after 200 seconds.
   Outcome run(const std::string& example, const std::string& launcher, const std::string& options) const;
@@ -43,7 +42,7 @@ class ExampleRuns : public testing::Test {
   Outcome run_well(const std::string& example, const std::string& launcher, const std::string& options) const;
 
  private:
-  std::filesystem::path folder_;
+  TempFolder folder_;
 };
 
 // The largest relative one of a step. As many of both.

@@ -12,6 +12,7 @@
 #include "launcher/job.h"
 #include "launcher/output_files.h"
 #include "launcher/program_lookup.h"
+#include "tests/harness/temp_folder.h"
 
 namespace hvd::launcher {
 namespace {
@@ -63,20 +64,17 @@ TEST(OutputFiles, PadsRanks) {
 class ProgramLookup : public testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/hvd-test-lookup-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder_ = name;
     std::filesystem::create_directory(folder_ + "/bin");
     add("bin/tool", 0755);
     add("bin/plain", 0644);
     add("train.py", 0644);
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   void add(const std::string& name, mode_t mode) {
     std::ofstream(folder_ + "/" + name) << "x\n";
     chmod((folder_ + "/" + name).c_str(), mode);
   }
-  std::string folder_;
+  const TempFolder temporary_;
+  const std::string folder_ = temporary_.path();
 };
 
 TEST_F(ProgramLookup, SearchesThePath) {
