@@ -13,7 +13,7 @@ Coordinator::Coordinator(Parts parts)
       negotiator_(parts_.size),
       stalls_(parts_.rank, parts_.config.stall_warning, parts_.config.stall_shutdown),
       execution_(parts_.rank, parts_.declarations, parts_.collectives, parts_.config.fusion_threshold_bytes,
-                 parts_.logbook) {}
+                 parts_.logbook, position_) {}
 
 void Coordinator::submit(std::vector<PendingOperation> operations) {
   for (PendingOperation& operation : operations) {
@@ -79,11 +79,14 @@ Status Coordinator::round() {
   const Report mine = report_of(news_);
   has_said_leaving_ = has_said_leaving_ || mine.is_leaving;
   std::vector<Report> reports;
+  position_.begin_round();
   HVD_RETURN_IF_ERROR(swap(mine, reports));
   const Result<std::vector<Agreement>> agreements = negotiator_.step(reports);
   HVD_RETURN_IF_ERROR(agreements.status());
   remember_news();
-  return execution_.run(agreements.value(), pending_);
+  HVD_RETURN_IF_ERROR(execution_.run(agreements.value(), pending_));
+  position_.end_round();
+  return {};
 }
 
 Report Coordinator::report_of(const std::vector<PendingOperation>& operations) const {

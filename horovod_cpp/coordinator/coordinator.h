@@ -21,6 +21,7 @@
 #include "horovod_cpp/coordinator/logbook.h"
 #include "horovod_cpp/coordinator/negotiator.h"
 #include "horovod_cpp/coordinator/pending.h"
+#include "horovod_cpp/coordinator/position.h"
 #include "horovod_cpp/coordinator/stall_monitor.h"
 #include "horovod_cpp/ports/clock.h"
 #include "horovod_cpp/ports/collectives.h"
@@ -55,6 +56,9 @@ class Coordinator {
   // Returns when every rank has left, or after a failure. Everything submitted has ended then.
   void run();
 
+  // Where run() is. From any thread.
+  const Position& position() const { return position_; }
+
   // Destroys the backends of process sets. After run().
   void close_process_sets() { execution_.close_process_sets(); }
   // Ends the calls of backends that belong to process sets. From any thread.
@@ -72,6 +76,7 @@ class Coordinator {
   Log log_;
   Negotiator negotiator_;
   StallMonitor stalls_;
+  Position position_;
   Execution execution_;
   Queue<PendingOperation> queue_;
   std::vector<PendingOperation> news_;  // taken from the queue, not reported yet

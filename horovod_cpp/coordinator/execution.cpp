@@ -5,6 +5,7 @@
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/backend_call.h"
 #include "horovod_cpp/coordinator/logbook.h"
+#include "horovod_cpp/coordinator/position.h"
 #include "horovod_cpp/coordinator/process_sets.h"
 
 namespace hvd {
@@ -24,10 +25,11 @@ Status check_support(const Collectives* backend, const Declaration& d, std::size
 }  // namespace
 
 Execution::Execution(int rank, DeclarationTable& declarations, std::vector<Collectives*> collectives,
-                     std::size_t fusion_threshold_bytes, Logbook& logbook)
+                     std::size_t fusion_threshold_bytes, Logbook& logbook, Position& position)
     : rank_(rank),
       declarations_(declarations),
       logbook_(logbook),
+      position_(position),
       backends_(std::move(collectives)),
       fusion_threshold_bytes_(fusion_threshold_bytes) {}
 
@@ -38,6 +40,7 @@ Status Execution::run(std::span<const Agreement> agreements, PendingOperations& 
     if (auto operation = pending.extract(agreement.wire_id)) finish(operation.mapped(), agreement.status);
   }
   for (const Batch& batch : plan_fusion(agreements, fusion_threshold_bytes_)) {
+    position_.begin_batch();
     HVD_RETURN_IF_ERROR(run_batch(batch, agreements, pending));
     logbook_.timeline().flush_if_behind();
   }

@@ -18,12 +18,13 @@
 namespace hvd {
 
 class Logbook;
+class Position;
 
 class Execution {
  public:
-  // `declarations` and `logbook` are not owned. collectives: as of SessionParts, not owned.
+  // `declarations`, `logbook` and `position` are not owned. collectives: as of SessionParts, not owned.
   Execution(int rank, DeclarationTable& declarations, std::vector<Collectives*> collectives,
-            std::size_t fusion_threshold_bytes, Logbook& logbook);
+            std::size_t fusion_threshold_bytes, Logbook& logbook, Position& position);
 
   // Takes out of `pending` what it ends. A failed Status: the world has failed, and what is left in `pending` is for the caller to end.
   Status run(std::span<const Agreement> agreements, PendingOperations& pending);
@@ -45,6 +46,7 @@ class Execution {
   const int rank_;
   DeclarationTable& declarations_;
   Logbook& logbook_;
+  Position& position_;
   Backends backends_;
   const std::size_t fusion_threshold_bytes_;
   // Enqueued on a device: the Work is done, the memory is still in use.

@@ -148,6 +148,25 @@ bool Logbook::is_frozen() const {
   return frozen_.has_value();
 }
 
+std::optional<Clock::time_point> Logbook::waits_since(const EpochsList& epochs) const {
+  std::optional<Clock::time_point> first;
+  const auto pending = declarations_.pending();
+  if (!pending.empty()) first = pending.front().since;
+  for (const auto& one : epochs) {
+    if (const auto since = one->awaits_since()) first = std::min(first.value_or(*since), *since);
+  }
+  return first;
+}
+
+std::optional<std::string> Logbook::what_it_waits_for(const EpochsList& epochs) const {
+  const auto pending = declarations_.pending();
+  if (!pending.empty()) return describe(*pending.front().declaration);
+  for (const auto& one : epochs) {
+    if (one->awaits_since()) return "the end of a backward";
+  }
+  return std::nullopt;
+}
+
 void Logbook::tell(const std::string& why, const std::string& words) const {
   log_.warning(text("what the ranks are doing (", why, "):\n", words));
 }

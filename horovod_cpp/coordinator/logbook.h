@@ -36,6 +36,10 @@ class Logbook {
   // Keeps the picture of now for good: what follows a failure is of no interest. The first call counts.
   void freeze(const EpochsList& epochs);
   bool is_frozen() const;
+  // For whatever other ranks have to do, too: since when, and in what ("allreduce 'x'"). Nothing: this rank does not wait.
+  std::optional<Clock::time_point> waits_since(const EpochsList& epochs) const;
+  std::optional<std::string> what_it_waits_for(const EpochsList& epochs) const;
+  void warn(const std::string& words) const { log_.warning(words); }
   // The picture of all, or of this rank alone, to the log.
   void tell(const std::string& why, const std::string& words) const;
   void tell_alone(const std::string& why, const EpochsList& epochs) const;

@@ -3,14 +3,13 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "horovod_cpp/base/text.h"
+#include "horovod_cpp/coordinator/peer_process.h"
 #include "horovod_cpp/coordinator/watcher_messages.h"
 
 namespace hvd {
@@ -22,27 +21,13 @@ constexpr std::uint64_t kStop = ~std::uint64_t{0};
 constexpr std::uint64_t kMail = kStop - 1;
 constexpr std::uint64_t kSignal = kStop - 2;
 
-// The process at the other end, if it is on this host; 0 otherwise.
-pid_t pid_of_peer(int socket) {
-  ucred credentials{};
-  socklen_t length = sizeof(credentials);
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return 0;
-  return std::max(0, credentials.pid);
-}
-
-// Closed if the process is not on this host, is this one (ranks as threads), or the kernel has no pidfds.
-UniqueFd open_process(pid_t pid) {
-  if (pid == 0 || pid == ::getpid()) return UniqueFd();
-  return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-}
-
 Status os_error(const char* what) { return Status::internal(text(what, ": ", std::strerror(errno))); }
 
 }  // namespace
 
 Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<UniqueFd> links,
                                                  std::function<void(const Status&)> on_loss,
-                                                 Pictures pictures) {
+                                                 Pictures pictures, Waiting waiting) {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll.is_open()) return os_error("epoll_create1");
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -67,22 +52,25 @@ Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<UniqueFd> links,
     peers.push_back(std::move(peer));
   }
   return std::unique_ptr<Watcher>(new Watcher(std::move(peers), std::move(epoll), std::move(stop),
-                                              std::move(mail), std::move(on_loss), std::move(pictures)));
+                                              std::move(mail), std::move(on_loss), std::move(pictures),
+                                              std::move(waiting)));
 }
 
 void Watcher::start() {
   open_gathering();
+  monitor_.emplace(pictures_.rank, linked(), waiting_.warn_after, waiting_.end_after);
   thread_ = std::thread([this] { run(); });
 }
 
 Watcher::Watcher(std::vector<Peer> peers, UniqueFd epoll, UniqueFd stop, UniqueFd mail,
-                 std::function<void(const Status&)> on_loss, Pictures pictures)
+                 std::function<void(const Status&)> on_loss, Pictures pictures, Waiting waiting)
     : peers_(std::move(peers)),
       epoll_(std::move(epoll)),
       stop_(std::move(stop)),
       mail_bell_(std::move(mail)),
       on_loss_(std::move(on_loss)),
-      pictures_(std::move(pictures)) {}
+      pictures_(std::move(pictures)),
+      waiting_(std::move(waiting)) {}
 
 Watcher::~Watcher() { stop(); }
 
@@ -97,7 +85,7 @@ void Watcher::run() {
   bool is_stopping = false;
   while (!is_stopping || gathering_->is_busy()) {
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
-                                   gathering_->next().poll_timeout_ms());
+                                   gathering_->next().earlier(monitor_->next()).poll_timeout_ms());
     if (count < 0 && errno != EINTR) {
       on_loss_(os_error("epoll_wait"));
       return;
@@ -112,6 +100,7 @@ void Watcher::run() {
       }
     }
     if (is_stopping) end_gathering();
+    if (monitor_->next().passed()) look_at_peers();
     gathering_->advance(std::chrono::steady_clock::now());
   }
 }
@@ -151,6 +140,7 @@ void Watcher::notice_end(int rank) {
   const Peer& peer = peers_[static_cast<std::size_t>(rank)];
   stop_watching(peer);
   gathering_->ended(rank, "gone");
+  monitor_->ended(rank);
   const pid_t pid = pid_of_peer(peer.socket.get());
   lose(rank, Status::aborted(
                  text("rank ", rank, pid > 0 ? text(" (pid ", pid, ")") : "",
@@ -170,10 +160,12 @@ void Watcher::parse(int rank) {
       return refuse(rank);
     }
     peer.unread.erase(peer.unread.begin(), peer.unread.end() - static_cast<std::ptrdiff_t>(in.remaining()));
+    monitor_->heard(rank);
     switch (kind) {
       case Message::goodbye:
         peer.has_ended = true;
         gathering_->ended(rank, "has shut down");
+        monitor_->ended(rank);
         break;
       case Message::failure:
         lose(rank, Status::aborted(words));
@@ -184,6 +176,16 @@ void Watcher::parse(int rank) {
       case Message::picture:
         gathering_->received(rank, std::as_bytes(std::span(words)));
         break;
+      case Message::are_you_there:
+        monitor_->asked_by(rank);
+        send_to(peer, frame(Message::here, words_of_position(waiting_.position())));
+        break;
+      case Message::here: {
+        const auto position = position_in_words(words);
+        if (!position) return refuse(rank);
+        monitor_->answered(rank, *position);
+        break;
+      }
       default:
         return refuse(rank);
     }
@@ -195,6 +197,7 @@ void Watcher::refuse(int rank) {
   peer.unread.clear();
   stop_watching(peer);
   gathering_->ended(rank, "sent nonsense");
+  monitor_->ended(rank);
   lose(rank, Status::aborted(text("rank ", rank, " sent nonsense over its peer link")));
 }
 

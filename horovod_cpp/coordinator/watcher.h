@@ -1,9 +1,10 @@
-// Watcher: a thread that sleeps until a peer dies or says why it ends. Uses no processor time otherwise.
+// Watcher: a thread that sleeps until a peer dies or says why it ends, or this rank waits for others. Uses no processor time otherwise.
 //
 // It reads one socket a peer (SessionParts::peer_links). A peer that ends well says goodbye first; a socket that ends without one is
 // a death. So is the end of the peer's process, which the kernel tells for peers on this host: children that the peer has forked
 // may keep its socket open. A peer that fails says why, so that all ranks name the first cause.
-// It also carries pictures of what each rank is doing (picture_gathering.h).
+// It also carries pictures of what each rank is doing (picture_gathering.h), and asks peers that this rank waits for whether they are there
+// (peer_monitor.h).
 // Threading: announce, say_goodbye and want_picture may be called from any thread.
 #pragma once
 
@@ -18,6 +19,7 @@
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/base/unique_fd.h"
 #include "horovod_cpp/base/wire.h"
+#include "horovod_cpp/coordinator/peer_monitor.h"
 #include "horovod_cpp/coordinator/picture_gathering.h"
 
 namespace hvd {
@@ -34,11 +36,21 @@ class Watcher {
     UniqueFd signal;
   };
 
+  // What waiting for others needs of this rank; called on the watcher's thread, must not block.
+  struct Waiting {
+    std::chrono::seconds warn_after{};  // 0: never
+    std::chrono::seconds end_after{};   // 0: never
+    std::function<std::uint64_t()> position;
+    std::function<std::optional<PeerMonitor::Own>()> look;  // nothing once the world has failed
+    std::function<std::string()> what;                      // "allreduce 'x'": what this rank waits for
+    std::function<void(const std::string& words)> warn;
+  };
+
   // links[r] is a connected stream socket to rank r, closed for this rank itself. `on_loss` is called on the watcher's thread,
   // once for each peer lost, and must not block.
   static Result<std::unique_ptr<Watcher>> create(std::vector<UniqueFd> links,
                                                  std::function<void(const Status&)> on_loss,
-                                                 Pictures pictures);
+                                                 Pictures pictures, Waiting waiting);
   // Once. Before it nothing is noticed.
   void start();
   // Joins the thread.
@@ -70,7 +82,7 @@ class Watcher {
   };
 
   Watcher(std::vector<Peer> peers, UniqueFd epoll, UniqueFd stop, UniqueFd mail,
-          std::function<void(const Status&)> on_loss, Pictures pictures);
+          std::function<void(const Status&)> on_loss, Pictures pictures, Waiting waiting);
   void run();
   void handle(std::uint64_t tag);
   void open_gathering();
@@ -86,6 +98,10 @@ class Watcher {
   void lose(int rank, const Status& why);
   void send_to_all(const Bytes& frame);
   void send_to(Peer& peer, const Bytes& frame);
+  void look_at_peers();
+  void tell_of(const PeerMonitor::Silent& silent);
+  void tell_of(const PeerMonitor::HeldUp& held_up);
+  std::set<int> linked() const;
 
   std::vector<Peer> peers_;
   UniqueFd epoll_;
@@ -93,7 +109,9 @@ class Watcher {
   UniqueFd mail_bell_;
   std::function<void(const Status&)> on_loss_;
   Pictures pictures_;
+  Waiting waiting_;
   std::optional<PictureGathering> gathering_;
+  std::optional<PeerMonitor> monitor_;
   std::mutex send_mutex_;
   std::mutex mail_mutex_;
   Mail mail_;

@@ -36,11 +36,15 @@ void Watcher::send_to(Peer& peer, const Bytes& frame) {
 
 // --- pictures ---
 
-void Watcher::open_gathering() {
-  std::set<int> linked;
+std::set<int> Watcher::linked() const {
+  std::set<int> ranks;
   for (std::size_t rank = 0; rank < peers_.size(); ++rank) {
-    if (peers_[rank].socket.is_open()) linked.insert(static_cast<int>(rank));
+    if (peers_[rank].socket.is_open()) ranks.insert(static_cast<int>(rank));
   }
+  return ranks;
+}
+
+void Watcher::open_gathering() {
   PictureGathering::Parts parts;
   parts.rank = pictures_.rank;
   parts.size = pictures_.size;
@@ -54,7 +58,7 @@ void Watcher::open_gathering() {
     const std::string_view words(reinterpret_cast<const char*>(picture.data()), picture.size());
     send_to(peers_[static_cast<std::size_t>(rank)], frame(Message::picture, words));
   };
-  gathering_.emplace(std::move(parts), linked);
+  gathering_.emplace(std::move(parts), linked());
 }
 
 void Watcher::want_picture(const std::string& why) {
