@@ -65,9 +65,10 @@ std::string name_of(DeviceId device) {
 }
 
 std::int64_t element_count(const Shape& shape) {
-  std::int64_t count = 1;
-  for (const std::int64_t dimension : shape) count *= dimension;
-  return count;
+  // Unsigned: dimensions before a 0 may be large.
+  std::uint64_t count = 1;
+  for (const std::int64_t dimension : shape) count *= static_cast<std::uint64_t>(dimension);
+  return static_cast<std::int64_t>(count);
 }
 
 std::string name_of(const Shape& shape) {

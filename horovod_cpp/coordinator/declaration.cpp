@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "horovod_cpp/base/rank_list.h"
@@ -12,6 +13,20 @@
 
 namespace hvd {
 namespace {
+
+// As much as a process can address: sums over all ranks then fit into 64 bits.
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 47U;
+
+// `rows` times what `shape` holds; nothing if that is more than kMostBytes.
+std::optional<std::int64_t> bytes_of(const Declaration& d, std::int64_t rows = 1) {
+  if (std::find(d.shape.begin(), d.shape.end(), 0) != d.shape.end()) return 0;
+  auto bytes = static_cast<std::int64_t>(size_in_bytes(d.dtype));
+  const auto grow = [&bytes](std::int64_t times) {
+    return !__builtin_mul_overflow(bytes, times, &bytes) && bytes <= kMostBytes;
+  };
+  if (!grow(rows) || !std::all_of(d.shape.begin(), d.shape.end(), grow)) return std::nullopt;
+  return bytes;
+}
 
 std::string exact(double value) {
   std::ostringstream out;
@@ -113,6 +128,10 @@ Status validate(const Declaration& d, int rank, std::span<const int> members) {
   for (const std::int64_t dimension : d.shape) {
     if (dimension < 0) return invalid(d, rank, text("shape ", name_of(d.shape), " has a negative dimension"));
   }
+  // share_memory: the shape is no tensor's.
+  if (d.kind != OpKind::share_memory && !bytes_of(d)) {
+    return invalid(d, rank, text("shape ", name_of(d.shape), " is larger than any memory"));
+  }
   if (position_in(members, rank) < 0) {
     return invalid(d, rank, text("this rank is not a member; the members are ", name_of_ranks(members)));
   }
@@ -124,6 +143,9 @@ Status validate(const Declaration& d, int rank, std::span<const int> members) {
   }
   if (d.kind == OpKind::reducescatter && d.shape.empty()) {
     return invalid(d, rank, "a 0-d tensor cannot be scattered: it needs a first dimension");
+  }
+  if (d.kind == OpKind::remove_process_set && d.process_set == ProcessSets::kAllRanks) {
+    return invalid(d, rank, "the set of all ranks cannot be removed");
   }
   if (d.kind == OpKind::add_process_set) return validate_members(d, rank, members);
   if (d.group.empty() != (d.group_size == 0) || d.group_size < 0) {
@@ -142,6 +164,8 @@ Status validate(const Declaration& d, const Extents& extents, int rank, std::siz
   }
   for (const std::int64_t extent : extents) {
     if (extent < 0) return invalid(d, rank, text(what, ' ', name_of(Shape(extents)), ": one is negative"));
+    if (extent > kMostBytes || !bytes_of(d, extent))
+      return invalid(d, rank, text(what, ' ', name_of(Shape(extents)), ": larger than any memory"));
   }
   return {};
 }

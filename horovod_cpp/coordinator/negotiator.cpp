@@ -49,6 +49,9 @@ Status Negotiator::declare(int rank, const Declaration& declaration) {
     return Status::aborted(text("rank ", rank, " declared ", describe(declaration),
                                 ", but there is no such process set, or it is not a member"));
   }
+  if (const Status bad = validate(declaration, rank, *sets_.members(book->first)); !bad.is_ok()) {
+    return Status::aborted(bad.message());
+  }
   const auto [position, is_new] =
       book->second.ids.try_emplace(declaration.name, static_cast<std::uint32_t>(entries_.size()));
   if (is_new) {

@@ -8,6 +8,9 @@
 namespace hvd::rendezvous_protocol {
 namespace {
 
+// Room for a body at first.
+constexpr std::size_t kFirstRoomBytes = std::size_t{64} << 10U;
+
 Bytes message(MessageType type, std::span<const std::byte> body) {
   ByteWriter out;
   out.put(kMagic);
@@ -140,16 +143,22 @@ Result<Hello> check_hello(std::span<const std::byte> body, int size) {
 }
 
 MessageReader::Outcome MessageReader::advance(SecureSocket& socket) {
-  if (received_ >= sizeof(Header) && received_ == sizeof(Header) + body_.size()) {
+  const auto is_complete = [this] {
+    return received_ >= sizeof(Header) && received_ == sizeof(Header) + header_.length_bytes;
+  };
+  if (is_complete()) {
     received_ = 0;
     body_.clear();
   }
   while (true) {
     const auto header = std::as_writable_bytes(std::span(&header_, 1));
     const bool in_header = received_ < header.size();
+    if (!in_header && received_ == header.size() + body_.size()) {
+      // An announced length is not believed: there is room for as much again as has come.
+      body_.resize(std::min<std::size_t>(header_.length_bytes, std::max(kFirstRoomBytes, 2 * body_.size())));
+    }
     const auto wanted =
         in_header ? header.subspan(received_) : std::span(body_).subspan(received_ - header.size());
-    if (!in_header && wanted.empty()) return Outcome::message;
     const Progress progress = socket.receive_some(wanted);
     if (!progress.is_open) return Outcome::closed;
     if (progress.bytes == 0) return Outcome::incomplete;
@@ -157,8 +166,8 @@ MessageReader::Outcome MessageReader::advance(SecureSocket& socket) {
     if (in_header && received_ == header.size()) {
       if (header_.magic != kMagic) return Outcome::foreign;
       if (header_.length_bytes > max_body_bytes_) return Outcome::too_long;
-      body_.resize(header_.length_bytes);
     }
+    if (is_complete()) return Outcome::message;
   }
 }
 

@@ -8,6 +8,9 @@
 namespace hvd {
 namespace {
 
+// Room for a message of unknown length at first.
+constexpr std::size_t kFirstRoomBytes = std::size_t{1} << 20;
+
 const char* name_of(MessageKind kind) {
   switch (kind) {
     case MessageKind::exchange:
@@ -48,15 +51,22 @@ Status IncomingMessage::check_header() {
     return Status::internal(
         text("rank ", peer_, " announced ", length, " bytes; at most ", kMaxMessageBytes, " are accepted"));
   }
-  grow_->resize(length);
-  into_ = *grow_;
+  length_ = length;
+  grow_->clear();
+  into_ = {};
   return {};
+}
+
+void IncomingMessage::make_room() {
+  grow_->resize(std::min(length_, std::max(kFirstRoomBytes, 2 * grow_->size())));
+  into_ = *grow_;
 }
 
 Status IncomingMessage::advance(ByteLanes& lanes) {
   while (!is_done()) {
     const auto header = std::as_writable_bytes(std::span(&header_, 1));
     const bool in_header = received_ < header.size();
+    if (!in_header && received_ == header.size() + into_.size()) make_room();
     const auto wanted = in_header ? header.subspan(received_) : into_.subspan(received_ - header.size());
     const auto moved = lanes.read_some(peer_, wanted);
     if (!moved.is_ok()) return moved.status();

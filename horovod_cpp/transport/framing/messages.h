@@ -42,22 +42,24 @@ class IncomingMessage {
  public:
   // Exactly into.size() bytes, into memory that is not owned.
   IncomingMessage(int peer, MessageKind kind, std::span<std::byte> into)
-      : peer_(peer), kind_(kind), into_(into) {}
-  // Any length up to kMaxMessageBytes; *grow is resized to it.
+      : peer_(peer), kind_(kind), into_(into), length_(into.size()) {}
+  // Any length up to kMaxMessageBytes; *grow is resized to it, in steps, as bytes arrive: an announced length is not believed.
   IncomingMessage(int peer, MessageKind kind, Bytes* grow) : peer_(peer), kind_(kind), grow_(grow) {}
 
   int peer() const { return peer_; }
-  bool is_done() const { return received_ == sizeof(header_) + into_.size() && received_ >= sizeof(header_); }
+  bool is_done() const { return received_ >= sizeof(header_) && received_ == sizeof(header_) + length_; }
   // internal if what arrives is not the message that was expected.
   Status advance(ByteLanes& lanes);
 
  private:
   Status check_header();
+  void make_room();
 
   int peer_;
   MessageKind kind_;
   MessageHeader header_;
-  std::span<std::byte> into_;
+  std::span<std::byte> into_;  // what there is room for
+  std::size_t length_ = 0;
   Bytes* grow_ = nullptr;
   std::size_t received_ = 0;  // bytes of header and payload
 };

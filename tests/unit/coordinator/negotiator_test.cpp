@@ -169,6 +169,15 @@ TEST(Negotiator, RefusesARankThatBreaksTheProtocol) {
   Negotiator undeclared(2);
   step(undeclared, {declares({tensor("a")}), Report{}});
   EXPECT_EQ(undeclared.step(std::vector<Report>{Report{}, ready(0)}).status().code(), StatusCode::aborted);
+
+  // What a rank refuses at its own call it refuses from another rank, too.
+  Negotiator nonsense(2);
+  Declaration set = tensor("set");
+  set.kind = OpKind::add_process_set;
+  set.ranks = {-1'000'000, 0, 1, 1 << 30};
+  const Status refused = nonsense.step(std::vector<Report>{declares({set}), declares({set})}).status();
+  EXPECT_EQ(refused.code(), StatusCode::aborted);
+  EXPECT_NE(refused.message().find("expected 0 to 1"), std::string::npos) << refused.message();
 }
 
 TEST(Negotiator, SaysWhoWaitsForWhom) {

@@ -45,6 +45,15 @@ TEST(Declaration, RefusesWhatHasNoMeaning) {
   scalar.kind = OpKind::reducescatter;
   scalar.shape = {};
   EXPECT_NE(message(scalar).find("0-d"), std::string::npos);
+  Declaration giant = tensor("a", std::int64_t{1} << 40U);
+  giant.shape.push_back(std::int64_t{1} << 40U);
+  EXPECT_NE(message(giant).find("larger than any memory"), std::string::npos);
+  giant.shape.push_back(0);
+  EXPECT_EQ(message(giant), "");
+  EXPECT_EQ(element_count(giant.shape), 0);
+  Declaration everybody = tensor("a", 3);
+  everybody.kind = OpKind::remove_process_set;
+  EXPECT_NE(message(everybody).find("cannot be removed"), std::string::npos);
   Declaration members = tensor("a", 3);
   members.kind = OpKind::add_process_set;
   for (const std::vector<int>& ranks : {std::vector<int>{}, {0, 4}, {-1}, {1, 0}, {1, 1}}) {
@@ -74,6 +83,9 @@ TEST(Declaration, ExtentsMustFit) {
   EXPECT_TRUE(fits(OpKind::allgather, {0}));
   EXPECT_FALSE(fits(OpKind::allgather, {}));
   EXPECT_FALSE(fits(OpKind::allgather, {-1}));
+  EXPECT_TRUE(fits(OpKind::allgather, {std::int64_t{1} << 40U}));
+  EXPECT_FALSE(fits(OpKind::allgather, {std::int64_t{1} << 47U}));
+  EXPECT_FALSE(fits(OpKind::allgather, {std::numeric_limits<std::int64_t>::max()}));
   EXPECT_TRUE(fits(OpKind::alltoall, {1, 0, 2, 3}));
   EXPECT_FALSE(fits(OpKind::alltoall, {1, 0, 2}));
 }
