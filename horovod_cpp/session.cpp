@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "horovod_cpp/base/abort_latch.h"
+#include "horovod_cpp/base/process_limits.h"
 #include "horovod_cpp/base/rank_list.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/coordinator.h"
@@ -46,13 +47,15 @@ class Session::Body {
     if (!config.timeline.empty())
       HVD_RETURN_IF_ERROR(start_timeline(config.timeline, config.timeline_mark_cycles));
     if (!parts_.peer_links.empty() || parts_.picture_signal.is_open()) HVD_RETURN_IF_ERROR(start_watcher());
-    thread_ = std::thread([this] {
+    auto thread = start_thread([this] {
       coordinator_.run();
       if (watcher_ && !latch_.is_set()) watcher_->say_goodbye();
       const std::lock_guard lock(mutex_);
       is_over_ = true;
       over_.notify_all();
     });
+    HVD_RETURN_IF_ERROR(of_this_rank(thread.status()));
+    thread_ = std::move(thread).value();
     return {};
   }
 
@@ -145,6 +148,10 @@ class Session::Body {
   Coordinator coordinator_;
 
  private:
+  Status of_this_rank(const Status& status) const {
+    return status.with_prefix(text("rank ", parts_.placement.rank, ": "));
+  }
+
   const char* parting_words() const {
     return has_said_shutdown_ ? " shut down and stopped waiting for the other ranks (HVD_SHUTDOWN_TIMEOUT)"
                               : " ended its Session without shutdown";
@@ -159,10 +166,9 @@ class Session::Body {
     pictures.signal = std::move(parts_.picture_signal);
     auto watcher = Watcher::create(
         std::move(parts_.peer_links), [this](const Status& why) { fail(why); }, std::move(pictures));
-    HVD_RETURN_IF_ERROR(watcher.status());
+    HVD_RETURN_IF_ERROR(of_this_rank(watcher.status()));
     watcher_ = std::move(watcher).value();
-    watcher_->start();
-    return {};
+    return of_this_rank(watcher_->start());
   }
 
   std::vector<std::shared_ptr<Epochs>> living_epochs() {

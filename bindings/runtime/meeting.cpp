@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/runtime/agreement.h"
 #include "bindings/runtime/placement.h"
 #include "bindings/runtime/plugin_loader.h"
 #include "horovod_cpp/base/text.h"
@@ -64,7 +65,7 @@ Deadline meeting_deadline(std::chrono::seconds timeout, Meet whom) {
 Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string job_key,
                                    std::chrono::seconds timeout, Meet whom) {
   const Result<TcpListener> listener = TcpListener::open();
-  HVD_RETURN_IF_ERROR(listener.status());
+  if (!listener.is_ok()) return listener.status().with_prefix(text("rank ", launch.placement.rank, ": "));
   const auto met = rendezvous(launch.rendezvous, job_key, launch.placement.rank, launch.placement.size,
                               encode(launch.placement.cross_rank, listener.value().contact()),
                               meeting_deadline(timeout, whom), whom == Meet::survivors);
@@ -161,7 +162,7 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline) {
 Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
                                                 Deadline deadline) {
   const Result<TcpListener> listener = TcpListener::open();
-  HVD_RETURN_IF_ERROR(listener.status());
+  HVD_RETURN_IF_ERROR(agree(bootstrap, listener.status(), deadline));
   std::vector<Bytes> encoded;
   HVD_RETURN_IF_ERROR(bootstrap.all_gather(encode(listener.value().contact()), encoded, deadline));
   const auto contacts = decode_contacts(encoded);
