@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "horovod_cpp/base/abort_latch.h"
+#include "horovod_cpp/base/process_limits.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/coordinator.h"
 #include "horovod_cpp/coordinator/logbook.h"
@@ -45,13 +46,15 @@ class Session::Body {
       HVD_RETURN_IF_ERROR(
           start_timeline(config.timeline, config.timeline_mark_cycles, parts_.timeline_goes_on));
     if (!parts_.peer_links.empty() || parts_.picture_signal.is_open()) HVD_RETURN_IF_ERROR(start_watcher());
-    thread_ = std::thread([this] {
+    auto thread = start_thread([this] {
       coordinator_.run();
       if (watcher_ && !latch_.is_set()) watcher_->say_goodbye();
       const std::lock_guard lock(mutex_);
       is_over_ = true;
       over_.notify_all();
     });
+    HVD_RETURN_IF_ERROR(of_this_rank(thread.status()));
+    thread_ = std::move(thread).value();
     return {};
   }
 
@@ -146,6 +149,10 @@ class Session::Body {
   Coordinator coordinator_;
 
  private:
+  Status of_this_rank(const Status& status) const {
+    return status.with_prefix(text("rank ", parts_.placement.rank, ": "));
+  }
+
   const char* parting_words() const {
     return has_said_shutdown_ ? " shut down and stopped waiting for the other ranks (HVD_SHUTDOWN_TIMEOUT)"
                               : " ended its Session without shutdown";
@@ -166,10 +173,9 @@ class Session::Body {
     auto watcher = Watcher::create(
         std::move(parts_.peer_links), [this](const Status& why) { fail(why); }, std::move(pictures),
         std::move(waiting));
-    HVD_RETURN_IF_ERROR(watcher.status());
+    HVD_RETURN_IF_ERROR(of_this_rank(watcher.status()));
     watcher_ = std::move(watcher).value();
-    watcher_->start();
-    return {};
+    return of_this_rank(watcher_->start());
   }
 
   std::optional<PeerMonitor::Own> look_at_waiting() {

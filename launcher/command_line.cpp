@@ -51,6 +51,14 @@ std::optional<long long> whole_number(const std::string& word, long long lowest,
   return value;
 }
 
+std::optional<std::chrono::milliseconds> number_of_seconds(const std::string& word) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  const bool is_sensible = value >= 0 && value <= 1e6;  // not a number is not
+  if (error != std::errc() || end != word.data() + word.size() || !is_sensible) return std::nullopt;
+  return std::chrono::milliseconds(std::llround(value * 1000));
+}
+
 std::vector<std::string> names_of_options(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
@@ -87,7 +95,13 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   CommandLine line;
   JobOptions& job = line.job;
   std::string num_proc, min_num_proc, hosts;
-  double failure_grace_seconds = 5, kill_grace_seconds = 10, patience_seconds = 30;
+  struct Seconds {
+    const char* option;
+    std::chrono::milliseconds& value;
+    std::string word = {};
+  } seconds[] = {{"--elastic-timeout", job.meet_again_patience},
+                 {"--failure-grace", job.failure_grace},
+                 {"--kill-grace", job.kill_grace}};
   std::string setting_values[std::size(kSettings)];
   std::string dump_process;
   bool mark_cycles = false;
@@ -102,7 +116,7 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
          "--min-np,--min-num-proc", min_num_proc,
          "Go on without ranks that are lost while N are left; the program meets again (hvd::run_elastic)")
       ->type_name("N");
-  app.add_option("--elastic-timeout", patience_seconds,
+  app.add_option("--elastic-timeout", seconds[0].word,
                  "Seconds that ranks which meet again wait for one that lives and does not come [30]")
       ->type_name("S");
   app.add_option("-H,--hosts", hosts, "HOST:SLOTS,...; only this host so far")->type_name("LIST");
@@ -111,10 +125,10 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   app.add_flag("--prefix-output-with-timestamp", job.timestamp, "The time before each line");
   app.add_flag("--no-prefix", no_prefix, "No \"[rank] \" before each line");
   app.add_flag("--no-bind", no_bind, "Do not bind ranks to cores of their own");
-  app.add_option("--failure-grace", failure_grace_seconds,
+  app.add_option("--failure-grace", seconds[1].word,
                  "Seconds the other ranks have to end after one has failed [5]")
       ->type_name("S");
-  app.add_option("--kill-grace", kill_grace_seconds, "Seconds from SIGTERM, or ctrl-C, to SIGKILL [10]")
+  app.add_option("--kill-grace", seconds[2].word, "Seconds from SIGTERM, or ctrl-C, to SIGKILL [10]")
       ->type_name("S");
   for (std::size_t i = 0; i < std::size(kSettings); ++i) {
     app.add_option(kSettings[i].option, setting_values[i], kSettings[i].help)
@@ -227,16 +241,15 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   if (mark_cycles) job.settings.emplace_back("HVD_TIMELINE_MARK_CYCLES", "1");
   if (no_stall_check) job.settings.emplace_back("HVD_STALL_CHECK_DISABLE", "1");
 
-  for (const double seconds : {failure_grace_seconds, kill_grace_seconds, patience_seconds}) {
-    const bool is_sensible = seconds >= 0 && seconds <= 1e6;  // not a number is not
-    if (!is_sensible) {
+  for (const auto& [option, value, word] : seconds) {
+    if (word.empty()) continue;
+    const auto number = number_of_seconds(word);
+    if (!number) {
       return Status::invalid_argument(
-          "--failure-grace, --kill-grace and --elastic-timeout are seconds from 0 to 1000000");
+          text(option, " ", word, ": expected a number of seconds from 0 to 1000000"));
     }
+    value = *number;
   }
-  job.failure_grace = std::chrono::milliseconds(std::llround(failure_grace_seconds * 1000));
-  job.kill_grace = std::chrono::milliseconds(std::llround(kill_grace_seconds * 1000));
-  job.meet_again_patience = std::chrono::milliseconds(std::llround(patience_seconds * 1000));
   job.prefix = !no_prefix;
   job.bind = !no_bind;
   return line;

@@ -16,6 +16,7 @@
 #include "launcher/command_line.h"
 #include "launcher/cpu_topology.h"
 #include "launcher/front.h"
+#include "launcher/machine_limits.h"
 #include "launcher/program_lookup.h"
 #include "launcher/running_jobs.h"
 #include "launcher/timeline_merge.h"
@@ -106,6 +107,10 @@ int run(int argc, char** argv) {
     return program.exit_status;
   }
   plan.program = program.path;
+  if (const Status enough = check_machine_limits(plan.options, read_machine_limits()); !enough.is_ok()) {
+    std::cerr << "hvdrun: " << enough.message() << std::endl;
+    return kExitUsage;
+  }
   const std::string omp_threads = environment_value("OMP_NUM_THREADS", "");
   plan.cores = plan_cores(allowed_cpus(), plan.options.num_proc, plan.options.bind, omp_threads);
   for (char** entry = environ; *entry != nullptr; ++entry) plan.environment.emplace_back(*entry);

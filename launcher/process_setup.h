@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <iterator>
 
 namespace hvd::launcher {
 
@@ -12,7 +13,7 @@ class ProcessSetup {
  public:
   // Once, first thing in main, before any thread. Opens /dev/null for standard
   // descriptors that are closed; blocks the signals of watched(); ignores SIGPIPE,
-  // SIGTTIN and SIGTTOU; raises the limit of open files as far as allowed.
+  // SIGXFSZ, SIGTTIN and SIGTTOU; raises the limit of open files as far as allowed.
   static ProcessSetup prepare();
 
   // The signals that hvdrun reads from a signalfd: those it passes on to ranks, and SIGCHLD. Signals that it
@@ -23,10 +24,10 @@ class ProcessSetup {
   void restore() const;
 
  private:
-  static constexpr int kChanged[] = {SIGPIPE, SIGTTIN, SIGTTOU, SIGCHLD};
+  static constexpr int kChanged[] = {SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU, SIGCHLD};
   sigset_t watched_{};
   sigset_t mask_{};
-  struct sigaction actions_[4]{};
+  struct sigaction actions_[std::size(kChanged)]{};
   rlimit open_files_{};
 };
 

@@ -35,12 +35,16 @@ Status agree(Transport& bootstrap, const Status& mine, Deadline deadline) {
   out.put(static_cast<std::uint8_t>(mine.code()));
   out.put_text(mine.message());
   std::vector<Bytes> all;
-  HVD_RETURN_IF_ERROR(bootstrap.all_gather(out.bytes(), all, deadline));
+  // Who could not come this far himself knows the cause; the others' silence is none.
+  if (const Status met = bootstrap.all_gather(out.bytes(), all, deadline); !met.is_ok())
+    return mine.is_ok() ? met : mine;
   for (std::size_t rank = 0; rank < all.size(); ++rank) {
     ByteReader in(all[rank]);
     const auto code = static_cast<StatusCode>(in.get<std::uint8_t>());
     const std::string message = in.get_text();
-    if (code != StatusCode::ok) return {code, text("rank ", rank, ": ", message)};
+    if (code == StatusCode::ok) continue;
+    const std::string who = text("rank ", rank, ":");
+    return {code, message.starts_with(who) ? message : text(who, ' ', message)};
   }
   return {};
 }

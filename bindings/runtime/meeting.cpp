@@ -65,7 +65,7 @@ Deadline meeting_deadline(std::chrono::seconds timeout, Meet whom) {
 Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string job_key,
                                    std::chrono::seconds timeout, Meet whom) {
   const Result<TcpListener> listener = TcpListener::open();
-  HVD_RETURN_IF_ERROR(listener.status());
+  if (!listener.is_ok()) return listener.status().with_prefix(text("rank ", launch.placement.rank, ": "));
   const auto met = rendezvous(launch.rendezvous, job_key, launch.placement.rank, launch.placement.size,
                               encode(launch.placement.cross_rank, listener.value().contact()),
                               meeting_deadline(timeout, whom), whom == Meet::survivors);

@@ -91,6 +91,23 @@ Result<std::unique_ptr<Collectives>> open_cuda_collectives(int gpu, Transport& b
   return open_plugin_collectives(*plugin.value(), bootstrap, device, deadline);
 }
 
+// How ranks of one host do without the memory that one of them has no room for; the same on all.
+Status do_without_memory(const Status& why, const Config& config, Launcher launcher, int rank,
+                         bool has_control, Choice& choice) {
+  if (why.code() != StatusCode::unavailable) return why;
+  Choice other = choose(config, false, launcher);
+  if (has_control) other.control = "auto";  // nothing to be checked
+  HVD_RETURN_IF_ERROR(check(other, launcher, why));
+  if (!has_control) choice.control = other.control;
+  choice.cpu_operations = other.cpu_operations;
+  if (rank == 0) {
+    Log(config.log_level, rank)
+        .warning(text("shared memory cannot be had, and ranks go on more slowly, with ", choice.control,
+                      " and ", choice.cpu_operations, ": ", why.message()));
+  }
+  return {};
+}
+
 // An earlier Session of this process has begun the timeline.
 std::atomic<bool> has_a_timeline{false};
 
@@ -106,18 +123,32 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
 
   Result<LocalGroup> local = join_local_group(bootstrap, deadline);
   if (!local.is_ok() && local.status().code() != StatusCode::unavailable) return local.status();
-  const Choice choice = choose(config, local.is_ok(), launch.launcher);
+  Choice choice = choose(config, local.is_ok(), launch.launcher);
   HVD_RETURN_IF_ERROR(check(choice, launch.launcher, local.status()));
 
   if (choice.control == "shm") {
     auto control = open_stream_transport(*local->memory, "shm", deadline);
-    HVD_RETURN_IF_ERROR(agree(bootstrap, control.status(), deadline));
-    parts.control = std::move(control).value();
+    if (const Status agreed = agree(bootstrap, control.status(), deadline); agreed.is_ok()) {
+      parts.control = std::move(control).value();
+    } else {
+      HVD_RETURN_IF_ERROR(
+          do_without_memory(agreed, config, launch.launcher, parts.placement.rank, false, choice));
+    }
   }
   Transport& control = parts.control ? *parts.control : bootstrap;
-  auto cpu = open_cpu_collectives(choice, *meeting, control, local.is_ok() ? &*local : nullptr,
-                                  config.encrypt, deadline);
-  HVD_RETURN_IF_ERROR(agree(bootstrap, cpu.status(), deadline));
+  const auto open_cpu = [&] {
+    return open_cpu_collectives(choice, *meeting, control, local.is_ok() ? &*local : nullptr, config.encrypt,
+                                deadline);
+  };
+  auto cpu = open_cpu();
+  Status cpu_agreed = agree(bootstrap, cpu.status(), deadline);
+  if (!cpu_agreed.is_ok() && choice.cpu_operations == "shm") {
+    HVD_RETURN_IF_ERROR(do_without_memory(cpu_agreed, config, launch.launcher, parts.placement.rank,
+                                          parts.control != nullptr, choice));
+    cpu = open_cpu();
+    cpu_agreed = agree(bootstrap, cpu.status(), deadline);
+  }
+  HVD_RETURN_IF_ERROR(cpu_agreed);
   parts.collectives.push_back(std::move(cpu).value());
   // Survivors keep the GPU that they have.
   auto cuda = open_cuda_collectives(launch.placement.local_rank, bootstrap, deadline);
@@ -128,6 +159,8 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
     parts.peer_links = std::move(local->links);
   } else if (launch.launcher == Launcher::hvdrun) {
     auto links = open_remote_links(bootstrap, meeting->job_key, deadline);
+    // Aborted: this rank alone; the others still wait for its connections, and not here.
+    if (links.status().code() == StatusCode::aborted) return links.status();
     HVD_RETURN_IF_ERROR(agree(bootstrap, links.status(), deadline));
     parts.peer_links = std::move(links).value();
   }

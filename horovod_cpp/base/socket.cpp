@@ -19,13 +19,15 @@
 namespace hvd {
 namespace {
 
-Status last_error(const std::string& what) { return Status::unavailable(what + ": " + error_text(errno)); }
+Status last_error(const std::string& what) {
+  // What this process lacks, and no further attempt will give it.
+  const bool is_ours = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+  return {is_ours ? StatusCode::aborted : StatusCode::unavailable, what + ": " + error_text(errno)};
+}
 
 bool would_block(int error_number) { return error_number == EAGAIN || error_number == EWOULDBLOCK; }
 
 }  // namespace
-
-std::string error_text(int error_number) { return std::system_category().message(error_number); }
 
 SocketAddress::SocketAddress(const sockaddr* address, socklen_t length_bytes)
     : length_bytes_(std::min<socklen_t>(length_bytes, sizeof(storage_))) {

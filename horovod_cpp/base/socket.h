@@ -12,13 +12,11 @@
 #include <vector>
 
 #include "horovod_cpp/base/deadline.h"
+#include "horovod_cpp/base/process_limits.h"
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/base/unique_fd.h"
 
 namespace hvd {
-
-// The system's words for an errno value.
-std::string error_text(int error_number);
 
 // A numeric IPv4 or IPv6 address with a port.
 class SocketAddress {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 
 #include "horovod_cpp/base/text.h"
@@ -19,6 +20,7 @@ pid_t pid_of_peer(int socket) {
 }
 
 UniqueFd open_process(pid_t pid) {
+  errno = 0;
   if (pid == 0 || pid == ::getpid()) return UniqueFd();
   return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }

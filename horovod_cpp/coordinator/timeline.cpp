@@ -5,8 +5,8 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 
+#include "horovod_cpp/base/process_limits.h"
 #include "horovod_cpp/base/text.h"
 
 namespace hvd {
@@ -15,7 +15,12 @@ namespace {
 constexpr std::string_view kClosing = "\n]\n";
 constexpr std::string_view kSeparator = ",\n";
 
+// False, and errno: not all was written.
 bool write_all(int file, std::string_view bytes, std::size_t at) {
+  if (at + bytes.size() > file_size_limit_bytes()) {
+    errno = EFBIG;
+    return false;
+  }
   while (!bytes.empty()) {
     const ssize_t written = ::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (written < 0 && errno == EINTR) continue;
@@ -61,7 +66,7 @@ Status Timeline::start(const TimelineOptions& options) {
   UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | (options.goes_on ? 0 : O_TRUNC), 0666));
   if (!file.is_open()) {
     return Status::invalid_argument(text("rank ", rank_, ": the timeline cannot be written to ", path, ": ",
-                                         std::strerror(errno), ". Name a file in a folder that exists."));
+                                         error_text(errno), ". Name a file in a folder that exists."));
   }
   options_ = options;
   path_ = path;
@@ -69,7 +74,7 @@ Status Timeline::start(const TimelineOptions& options) {
   lines_ = std::make_unique<TimelineLines>(rank_, options.clock_offset, options.mark_cycles, names_of_);
   if (!begin(options)) {
     return Status::invalid_argument(
-        text("rank ", rank_, ": the timeline cannot be written to ", path, ": ", std::strerror(errno)));
+        text("rank ", rank_, ": the timeline cannot be written to ", path, ": ", error_text(errno)));
   }
   next_.store(recorder_.count());
   marks_cycles_.store(options.mark_cycles);
@@ -165,7 +170,7 @@ bool Timeline::write(std::string_view lines) {
     end_ += length;
     return true;
   }
-  const std::string why = std::strerror(errno);
+  const std::string why = error_text(errno);
   // As it was before.
   static_cast<void>(write_all(file_.get(), kClosing, end_));
   [[maybe_unused]] const int cut = ::ftruncate(file_.get(), static_cast<off_t>(end_ + kClosing.size()));

@@ -6,8 +6,8 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 
+#include "horovod_cpp/base/process_limits.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/peer_process.h"
 #include "horovod_cpp/coordinator/watcher_messages.h"
@@ -21,45 +21,60 @@ constexpr std::uint64_t kStop = ~std::uint64_t{0};
 constexpr std::uint64_t kMail = kStop - 1;
 constexpr std::uint64_t kSignal = kStop - 2;
 
-Status os_error(const char* what) { return Status::internal(text(what, ": ", std::strerror(errno))); }
+Status os_error(const char* what) {
+  const bool is_limit = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+  return {is_limit ? StatusCode::unavailable : StatusCode::internal,
+          text("watching the other ranks: ", what, ": ", error_text(errno))};
+}
 
 }  // namespace
 
 Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<UniqueFd> links,
                                                  std::function<void(const Status&)> on_loss,
                                                  Pictures pictures, Waiting waiting) {
+  std::vector<Peer> peers;
+  for (UniqueFd& link : links) peers.push_back({std::move(link), UniqueFd(), {}, false, {}});
+  const auto failed = [&](const char* what) {
+    const Status status = os_error(what);
+    const Bytes words = frame(Message::failure, text("rank ", pictures.rank, ": ", status.message()));
+    for (const Peer& peer : peers)
+      ::send(peer.socket.get(), words.data(), words.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    return status;
+  };
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll.is_open()) return os_error("epoll_create1");
+  if (!epoll.is_open()) return failed("epoll_create1");
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   UniqueFd mail(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!stop.is_open() || !mail.is_open()) return os_error("eventfd");
+  if (!stop.is_open() || !mail.is_open()) return failed("eventfd");
   const auto add = [&](int fd, std::uint64_t tag) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLRDHUP;
     event.data.u64 = tag;
     return ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0;
   };
-  if (!add(stop.get(), kStop) || !add(mail.get(), kMail)) return os_error("epoll_ctl");
-  if (pictures.signal.is_open() && !add(pictures.signal.get(), kSignal)) return os_error("epoll_ctl");
-  std::vector<Peer> peers;
-  for (std::size_t rank = 0; rank < links.size(); ++rank) {
-    Peer peer{std::move(links[rank]), UniqueFd(), {}, false, {}};
+  if (!add(stop.get(), kStop) || !add(mail.get(), kMail)) return failed("epoll_ctl");
+  if (pictures.signal.is_open() && !add(pictures.signal.get(), kSignal)) return failed("epoll_ctl");
+  for (std::size_t rank = 0; rank < peers.size(); ++rank) {
+    Peer& peer = peers[rank];
     if (peer.socket.is_open()) {
       peer.process = open_process(pid_of_peer(peer.socket.get()));
-      if (!add(peer.socket.get(), rank)) return os_error("epoll_ctl");
-      if (peer.process.is_open() && !add(peer.process.get(), rank | kProcess)) return os_error("epoll_ctl");
+      if (!peer.process.is_open() && errno == EMFILE) return failed("pidfd_open");
+      if (!add(peer.socket.get(), rank)) return failed("epoll_ctl");
+      if (peer.process.is_open() && !add(peer.process.get(), rank | kProcess)) return failed("epoll_ctl");
     }
-    peers.push_back(std::move(peer));
   }
   return std::unique_ptr<Watcher>(new Watcher(std::move(peers), std::move(epoll), std::move(stop),
                                               std::move(mail), std::move(on_loss), std::move(pictures),
                                               std::move(waiting)));
 }
 
-void Watcher::start() {
+Status Watcher::start() {
   open_gathering();
   monitor_.emplace(pictures_.rank, linked(), waiting_.warn_after, waiting_.end_after);
-  thread_ = std::thread([this] { run(); });
+  auto thread = start_thread([this] { run(); });
+  HVD_RETURN_IF_ERROR(thread.status());
+  thread_ = std::move(thread).value();
+  return {};
 }
 
 Watcher::Watcher(std::vector<Peer> peers, UniqueFd epoll, UniqueFd stop, UniqueFd mail,

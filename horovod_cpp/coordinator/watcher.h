@@ -47,12 +47,12 @@ class Watcher {
   };
 
   // links[r] is a connected stream socket to rank r, closed for this rank itself. `on_loss` is called on the watcher's thread,
-  // once for each peer lost, and must not block.
+  // once for each peer lost, and must not block. If it fails the peers are told why.
   static Result<std::unique_ptr<Watcher>> create(std::vector<UniqueFd> links,
                                                  std::function<void(const Status&)> on_loss,
                                                  Pictures pictures, Waiting waiting);
-  // Once. Before it nothing is noticed.
-  void start();
+  // Once. Before it nothing is noticed. unavailable: there is no room for a thread.
+  Status start();
   // Joins the thread.
   void stop();
   // Stops, and closes the links.

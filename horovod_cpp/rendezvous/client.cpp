@@ -41,7 +41,7 @@ Result<UniqueFd> connect_once(const SocketAddress& address, Deadline deadline) {
 Result<UniqueFd> connect_until(const SocketAddress& address, Deadline deadline) {
   while (true) {
     auto socket = connect_once(address, deadline);
-    if (socket.is_ok()) return socket;
+    if (socket.is_ok() || socket.status().code() != StatusCode::unavailable) return socket;
     if (deadline.passed())
       return Status::timed_out(socket.status().message() + " before the deadline; is the launcher alive?");
     std::this_thread::sleep_until(Deadline::after(kRetryInterval).earlier(deadline).when());

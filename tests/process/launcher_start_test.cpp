@@ -177,15 +177,35 @@ TEST_P(LauncherRefusal, IsOneClearLine) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, LauncherRefusal,
-    testing::Values(Refusal{"NoRanks", {"-np", "0", "true"}, 2, "-np 0"},
-                    Refusal{"NoNumber", {"-np", "x", "true"}, 2, "-np x"},
-                    Refusal{"NoProgram", {"-np", "2"}, 2, "program is missing"},
-                    Refusal{"NoOption", {"-np", "2", "--verbos", "true"}, 2, "--verbose"},
-                    Refusal{"RemoteHost", {"-np", "2", "-H", "node1:2", "true"}, 2, "mpirun"},
-                    Refusal{"NotFound", {"-np", "2", "hvd-no-such-program"}, 127, "no such program"},
-                    Refusal{"NotThere", {"-np", "2", "/no/such/program"}, 127, "no such program"},
-                    Refusal{"NotExecutable", {"-np", "2", "/etc/passwd"}, 126, "not executable"},
-                    Refusal{"Folder", {"-np", "2", "/tmp"}, 126, "directory"}),
+    testing::Values(
+        Refusal{"NoRanks", {"-np", "0", "true"}, 2, "-np 0"},
+        Refusal{"NoNumber", {"-np", "x", "true"}, 2, "-np x"},
+        Refusal{"FewerThanNone", {"-np", "-1", "true"}, 2, "-np -1: the number of ranks is a whole number"},
+        Refusal{"HalfARank", {"-np", "2.5", "true"}, 2, "-np 2.5: the number of ranks is a whole number"},
+        Refusal{"NumberAndMore", {"-np", "3x", "true"}, 2, "-np 3x: the number of ranks is a whole number"},
+        Refusal{"UnresolvedHost",
+                {"-np", "1", "-H", "nohost.invalid", "true"},
+                2,
+                "nohost.invalid is another host"},
+        Refusal{"FewestAboveAll",
+                {"-np", "2", "--min-np", "3", "true"},
+                2,
+                "--min-np 3: expected a whole number from 1 to 2"},
+        Refusal{"PatienceInWords",
+                {"-np", "2", "--elastic-timeout", "soon", "true"},
+                2,
+                "--elastic-timeout soon: expected a number of seconds"},
+        Refusal{"NoFolderForOutput",
+                {"-np", "2", "--output-filename", "/dev/null/x", "true"},
+                2,
+                "--output-filename: "},
+        Refusal{"NoProgram", {"-np", "2"}, 2, "program is missing"},
+        Refusal{"NoOption", {"-np", "2", "--verbos", "true"}, 2, "--verbose"},
+        Refusal{"RemoteHost", {"-np", "2", "-H", "node1:2", "true"}, 2, "mpirun"},
+        Refusal{"NotFound", {"-np", "2", "hvd-no-such-program"}, 127, "no such program"},
+        Refusal{"NotThere", {"-np", "2", "/no/such/program"}, 127, "no such program"},
+        Refusal{"NotExecutable", {"-np", "2", "/etc/passwd"}, 126, "not executable"},
+        Refusal{"Folder", {"-np", "2", "/tmp"}, 126, "directory"}),
     [](const auto& info) { return info.param.name; });
 
 TEST(LauncherStart, ExplainsScriptsThatCannotRun) {
@@ -207,16 +227,36 @@ TEST(LauncherStart, ExplainsScriptsThatCannotRun) {
   unlink(name);
 }
 
-// 25 open files are not enough for 64 ranks.
-TEST(LauncherStart, SaysWhyRanksCannotBeStartedAndLeavesNone) {
+// Said before the first rank is started.
+TEST(LauncherStart, SaysWhichLimitForbidsSoManyRanksAndStartsNone) {
+  const auto refusal = [](const std::string& limit, const char* ranks) {
+    LauncherJobOptions options;
+    options.wrapper = {"sh", "-c", limit + "; exec \"$0\" \"$@\""};
+    LauncherJob job({"-np", ranks, "sh", "-c", "echo started; sleep 1000"}, options);
+    EXPECT_EQ(job.finish(), 2) << job.both();
+    EXPECT_EQ(lines_of(job.err()).size(), 1U) << job.both();
+    EXPECT_EQ(job.out(), "");
+    EXPECT_EQ(job.survivors(), "");
+    return job.err();
+  };
+  const std::string files = refusal("ulimit -n 100", "64");
+  EXPECT_NE(files.find("-np 64: hvdrun needs "), std::string::npos) << files;
+  EXPECT_NE(files.find(" and may have 100: enough for "), std::string::npos) << files;
+  EXPECT_NE(files.find("Raise the limit (ulimit -Hn and ulimit -n)"), std::string::npos) << files;
+  const std::string many = refusal("ulimit -n 4096", "1000000");
+  EXPECT_NE(many.find("-np 1000000: hvdrun needs "), std::string::npos) << many;
+}
+
+// As many as the message says, no more.
+TEST(LauncherStart, BearsAsManyRanksAsItSays) {
   LauncherJobOptions options;
-  options.wrapper = {"sh", "-c", "ulimit -n 25; exec \"$0\" \"$@\""};
-  LauncherJob job({"-np", "64", "sleep", "1000"}, options);
-  EXPECT_EQ(job.finish(), 2) << job.both();
-  ASSERT_EQ(lines_of(job.err()).size(), 1U) << job.both();
-  EXPECT_NE(job.err().find("cannot be started: Too many open files (see ulimit -n)"), std::string::npos)
-      << job.err();
-  EXPECT_EQ(job.survivors(), "");
+  options.wrapper = {"sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""};
+  LauncherJob tries({"-np", "1000", "true"}, options);
+  ASSERT_EQ(tries.finish(), 2) << tries.both();
+  const std::string enough = std::to_string(std::atoi(after(tries.err(), "enough for ").c_str()));
+  LauncherJob job({"-np", enough, "sh", "-c", "echo $HVD_RANK"}, options);
+  EXPECT_EQ(job.finish(), 0) << job.both();
+  EXPECT_EQ(lines_of(job.out()).size(), std::stoul(enough)) << job.both();
 }
 
 }  // namespace

@@ -52,12 +52,12 @@ std::size_t available_memory_bytes() {
 std::pair<UniqueFd, int> create_sealed_memory(std::size_t bytes) {
   const std::size_t length = rounded_to_pages(bytes);
   if (length < bytes || length > available_memory_bytes()) return {UniqueFd(), ENOMEM};
+  if (length > file_size_limit_bytes()) return {UniqueFd(), EFBIG};
   UniqueFd memory(::memfd_create("horovod_cpp", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memory.is_open()) return {UniqueFd(), errno};
-  int error_number = 0;
-  do {
-    error_number = ::posix_fallocate(memory.get(), 0, static_cast<off_t>(length));
-  } while (error_number == EINTR);
+  // A signal would have the kernel give back what it has allocated.
+  const SignalsBlocked uninterrupted;
+  const int error_number = ::posix_fallocate(memory.get(), 0, static_cast<off_t>(length));
   if (error_number != 0) return {UniqueFd(), error_number};
   if (::fcntl(memory.get(), F_ADD_SEALS, kSeals) != 0) return {UniqueFd(), errno};
   return {std::move(memory), 0};
@@ -246,7 +246,7 @@ class MemfdExchange final : public MemoryExchange {
       return Status::internal("its message makes no sense: ranks are out of step");
     if (offer.error_number != 0) return no_memory(offer);
     if (!memory.is_open())
-      return Status::unavailable("no descriptor came with its message: too many open files?");
+      return Status::unavailable("no descriptor came with its message: " + error_text(EMFILE));
     return map(memory, offer.size_bytes);
   }
 

@@ -99,6 +99,7 @@ class Mesh {
       accept_all();
       std::erase_if(callers_, [this](Caller& caller) { return !advance(caller); });
       if (missing().empty()) return std::move(links_);
+      HVD_RETURN_IF_ERROR(no_room_);
       if (deadline.passed()) return explain_deadline();
       sleep(deadline);
     }
@@ -152,10 +153,19 @@ class Mesh {
 
   void start(Dialing& dialing) {
     auto socket = start_connect(dialing.addresses[dialing.next_address % dialing.addresses.size()]);
-    if (!socket.is_ok()) return give_up(dialing, socket.status().message());
+    if (!socket.is_ok()) {
+      notice(socket.status());
+      return give_up(dialing, socket.status().message());
+    }
     dialing.socket = std::move(socket).value();
     dialing.phase = Dialing::Phase::connecting;
     dialing.limit = Deadline::after(kConnectPatience);
+  }
+
+  // Without descriptors there will be no connection.
+  void notice(const Status& failure) {
+    if (failure.code() == StatusCode::aborted)
+      no_room_ = failure.with_prefix(text("rank ", rank_, ": connecting over TCP: "));
   }
 
   // A fresh socket takes so few bytes at once.
@@ -209,7 +219,8 @@ class Mesh {
   void accept_all() {
     while (true) {
       auto socket = accept_connection(listener_.socket());
-      if (!socket.is_ok() || !socket->is_open()) return;
+      if (!socket.is_ok()) return notice(socket.status());
+      if (!socket->is_open()) return;
       // More would be strangers who want to use up our descriptors.
       if (callers_.size() >= 2 * links_.size() + 64) callers_.pop_front();
       callers_.emplace_back();
@@ -271,6 +282,7 @@ class Mesh {
   std::vector<TcpLink> links_;
   std::vector<Dialing> dialings_;
   std::list<Caller> callers_;
+  Status no_room_;
 };
 
 }  // namespace
