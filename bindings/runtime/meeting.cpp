@@ -50,6 +50,10 @@ Result<std::vector<TcpContact>> decode_contacts(const std::vector<Bytes>& encode
   return contacts;
 }
 
+LossWatch watch_of(LossLine& line) {
+  return {[&line] { return line.fd(); }, [&line] { return line.check(); }};
+}
+
 Result<std::unique_ptr<Transport>> meet_nobody() {
   auto alone = make_inproc_transports(1);
   if (alone.empty()) return Status::unavailable("out of memory");
@@ -65,9 +69,9 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
                                    std::chrono::seconds timeout, Meet whom) {
   const Result<TcpListener> listener = TcpListener::open();
   HVD_RETURN_IF_ERROR(listener.status());
-  const auto met = rendezvous(launch.rendezvous, job_key, launch.placement.rank, launch.placement.size,
-                              encode(launch.placement.cross_rank, listener.value().contact()),
-                              meeting_deadline(timeout, whom), whom == Meet::survivors);
+  auto met = rendezvous(launch.rendezvous, job_key, launch.placement.rank, launch.placement.size,
+                        encode(launch.placement.cross_rank, listener.value().contact()),
+                        meeting_deadline(timeout, whom), whom == Meet::survivors);
   HVD_RETURN_IF_ERROR(met.status());
   std::vector<int> hosts;
   std::vector<TcpContact> contacts;
@@ -79,7 +83,7 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
   }
   const int mine = position_in(met.value().ranks, launch.placement.rank);
   if (mine < 0) return Status::internal("the rendezvous server answered without this rank");
-  Meeting meeting{place_among(hosts, mine), nullptr, std::move(job_key)};
+  Meeting meeting{place_among(hosts, mine), nullptr, std::move(job_key), std::move(met.value().line)};
   if (contacts.size() == 1) {
     auto alone = meet_nobody();
     HVD_RETURN_IF_ERROR(alone.status());
@@ -88,7 +92,7 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
   }
   const Deadline deadline = Deadline::after(timeout);
   auto links = connect_tcp_links(mine, meeting.placement.size, listener.value(), contacts, meeting.job_key,
-                                 LinkPurpose::control, deadline);
+                                 LinkPurpose::control, deadline, watch_of(meeting.losses));
   HVD_RETURN_IF_ERROR(links.status());
   auto sockets = secure_links(mine, std::move(links).value(), deadline);
   HVD_RETURN_IF_ERROR(sockets.status());
@@ -159,7 +163,7 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline) {
 }
 
 Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                Deadline deadline) {
+                                                LossLine& losses, Deadline deadline) {
   const Result<TcpListener> listener = TcpListener::open();
   HVD_RETURN_IF_ERROR(listener.status());
   std::vector<Bytes> encoded;
@@ -167,7 +171,7 @@ Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std:
   const auto contacts = decode_contacts(encoded);
   HVD_RETURN_IF_ERROR(contacts.status());
   auto links = connect_tcp_links(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(),
-                                 job_key, LinkPurpose::life, deadline);
+                                 job_key, LinkPurpose::life, deadline, watch_of(losses));
   if (!links.is_ok()) return links.status();
   std::vector<UniqueFd> sockets;
   for (TcpLink& link : links.value()) sockets.push_back(std::move(link.socket));
