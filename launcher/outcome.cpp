@@ -38,6 +38,24 @@ const RankEnd* first_cause(const std::vector<RankEnd>& ends) {
   return first;
 }
 
+std::string name_ranks(std::vector<int> ranks) {
+  std::sort(ranks.begin(), ranks.end());
+  std::string list;
+  for (const int rank : ranks) list += text(list.empty() ? "" : ", ", rank);
+  return text(ranks.size() > 1 ? "ranks " : "rank ", list);
+}
+
+// Those who left well before the first failure: they may be its reason, if the others had still needed them.
+std::vector<std::string> left_before(const std::vector<RankEnd>& ends, const RankEnd* cause) {
+  std::vector<int> ranks;
+  for (const auto& end : ends) {
+    if (&end == cause) break;
+    if (!end.failed()) ranks.push_back(end.rank);
+  }
+  if (ranks.empty() || cause == nullptr) return {};
+  return {text("before that ", name_ranks(ranks), " exited with status 0")};
+}
+
 // "ranks 0, 3 exited with status 1"
 std::vector<std::string> others(const std::vector<RankEnd>& ends, const RankEnd* cause) {
   std::vector<std::pair<std::string, std::vector<int>>> groups;
@@ -49,12 +67,7 @@ std::vector<std::string> others(const std::vector<RankEnd>& ends, const RankEnd*
     group->second.push_back(end.rank);
   }
   std::vector<std::string> lines;
-  for (auto& [words, ranks] : groups) {
-    std::sort(ranks.begin(), ranks.end());
-    std::string list;
-    for (const int rank : ranks) list += text(list.empty() ? "" : ", ", rank);
-    lines.push_back(text("then rank", ranks.size() > 1 ? "s " : " ", list, " ", words));
-  }
+  for (const auto& [words, ranks] : groups) lines.push_back(text("then ", name_ranks(ranks), " ", words));
   return lines;
 }
 
@@ -88,6 +101,8 @@ Outcome outcome_of(const std::vector<RankEnd>& ends, std::optional<int> passed_o
     outcome.lines.push_back(
         text("rank ", cause->rank, " (pid ", cause->pid, ") ", how(*cause), "; the job has ended"));
   }
+  const auto before = left_before(ends, cause);
+  outcome.lines.insert(outcome.lines.end(), before.begin(), before.end());
   const auto rest = others(ends, cause);
   outcome.lines.insert(outcome.lines.end(), rest.begin(), rest.end());
   return outcome;

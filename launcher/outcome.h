@@ -33,7 +33,7 @@ struct Outcome {
 // and passed on before any rank failed.
 //
 // The job's exit status is that of the rank that failed first: its exit code, or 128 + the signal that killed
-// it. Ranks that lose a peer end within milliseconds, and the kernel does not say who was first: within 200
+// it. Ranks that lose a peer end within milliseconds, and the order may not be known: within 200
 // ms of the first failure a rank that was killed from outside or crashed goes before ranks that exited or
 // aborted, as those that notice do. After a signal to hvdrun: 0 if all ranks ended with 0 nevertheless (they
 // took it as a request), else 128 + the signal. If the job went on without every rank that failed, it has ended well.

@@ -18,6 +18,7 @@
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/rendezvous/server.h"
 #include "horovod_cpp/secure/job_key.h"
+#include "launcher/deaths.h"
 #include "launcher/descendants.h"
 #include "launcher/ending.h"
 #include "launcher/environment_plan.h"
@@ -87,6 +88,7 @@ class Supervisor {
   Ending ending_;
   JobOutputs outputs_;
   Roster roster_;
+  Deaths deaths_;
   std::map<int, std::string> start_errors_;  // of ranks whose program could not be executed
   std::optional<int> start_exit_status_;     // … and what a shell's exit status would be
   std::vector<RankEnd> ends_;
@@ -177,6 +179,7 @@ Status Supervisor::start(int rank, const std::string& rendezvous, int null_fd) {
   if (!pid.is_ok()) return pid.status();
 
   roster_.started(pid.value(), rank);
+  deaths_.watch(pid.value());
   verbose(text("rank ", rank, ": pid ", pid.value(),
                start.cpus.empty() ? ", not bound" : ", bound to processors ", name_of_cpus(start.cpus)));
   return {};
@@ -270,14 +273,11 @@ void Supervisor::note_given_up() {
 void Supervisor::reap() {
   if (everybody_gone_) return;
   if (start_failures_.is_open()) read_start_failures();
-  int status = 0;
-  pid_t pid = 0;
-  while ((pid = waitpid(-1, &status, WNOHANG)) > 0 || (pid < 0 && errno == EINTR)) {
-    if (pid <= 0) continue;
+  while (const auto death = deaths_.next()) {
     read_start_failures();
-    note_end(pid, status);
+    note_end(death->pid, death->status);
   }
-  if (pid < 0) {
+  if (deaths_.nobody_is_left()) {
     everybody_gone_ = true;
     if (passed_on_) flush_until_ = Deadline::after(kFlushAfterSignal);
   } else if (roster_.left().empty()) {

@@ -51,6 +51,10 @@ Result<std::vector<TcpContact>> decode_contacts(const std::vector<Bytes>& encode
   return contacts;
 }
 
+LossWatch watch_of(LossLine& line) {
+  return {[&line] { return line.fd(); }, [&line] { return line.check(); }};
+}
+
 Result<std::unique_ptr<Transport>> meet_nobody() {
   auto alone = make_inproc_transports(1);
   if (alone.empty()) return Status::unavailable("out of memory");
@@ -66,9 +70,9 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
                                    std::chrono::seconds timeout, Meet whom) {
   const Result<TcpListener> listener = TcpListener::open();
   if (!listener.is_ok()) return listener.status().with_prefix(text("rank ", launch.placement.rank, ": "));
-  const auto met = rendezvous(launch.rendezvous, job_key, launch.placement.rank, launch.placement.size,
-                              encode(launch.placement.cross_rank, listener.value().contact()),
-                              meeting_deadline(timeout, whom), whom == Meet::survivors);
+  auto met = rendezvous(launch.rendezvous, job_key, launch.placement.rank, launch.placement.size,
+                        encode(launch.placement.cross_rank, listener.value().contact()),
+                        meeting_deadline(timeout, whom), whom == Meet::survivors);
   HVD_RETURN_IF_ERROR(met.status());
   std::vector<int> hosts;
   std::vector<TcpContact> contacts;
@@ -80,7 +84,7 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
   }
   const int mine = position_in(met.value().ranks, launch.placement.rank);
   if (mine < 0) return Status::internal("the rendezvous server answered without this rank");
-  Meeting meeting{place_among(hosts, mine), nullptr, std::move(job_key)};
+  Meeting meeting{place_among(hosts, mine), nullptr, std::move(job_key), std::move(met.value().line)};
   if (contacts.size() == 1) {
     auto alone = meet_nobody();
     HVD_RETURN_IF_ERROR(alone.status());
@@ -89,7 +93,7 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
   }
   const Deadline deadline = Deadline::after(timeout);
   auto links = connect_tcp_links(mine, meeting.placement.size, listener.value(), contacts, meeting.job_key,
-                                 LinkPurpose::control, deadline);
+                                 LinkPurpose::control, deadline, watch_of(meeting.losses));
   HVD_RETURN_IF_ERROR(links.status());
   auto sockets = secure_links(mine, std::move(links).value(), deadline);
   HVD_RETURN_IF_ERROR(sockets.status());
@@ -101,7 +105,7 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
 
 // Collective. Authenticated connections between all ranks, for `purpose`.
 Result<std::vector<TcpLink>> connect_all(Transport& bootstrap, const std::string& job_key,
-                                         LinkPurpose purpose, Deadline deadline) {
+                                         LinkPurpose purpose, LossLine& losses, Deadline deadline) {
   const Result<TcpListener> listener = TcpListener::open();
   HVD_RETURN_IF_ERROR(agree(bootstrap, listener.status(), deadline));
   std::vector<Bytes> encoded;
@@ -109,7 +113,7 @@ Result<std::vector<TcpLink>> connect_all(Transport& bootstrap, const std::string
   const auto contacts = decode_contacts(encoded);
   HVD_RETURN_IF_ERROR(contacts.status());
   return connect_tcp_links(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(), job_key,
-                           purpose, deadline);
+                           purpose, deadline, watch_of(losses));
 }
 
 Result<std::unique_ptr<Transport>> meet_by_mpi() {
@@ -173,8 +177,8 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline) {
 }
 
 Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, const std::string& job_key,
-                                                       bool encrypt, Deadline deadline) {
-  auto links = connect_all(bootstrap, job_key, LinkPurpose::data, deadline);
+                                                       bool encrypt, LossLine& losses, Deadline deadline) {
+  auto links = connect_all(bootstrap, job_key, LinkPurpose::data, losses, deadline);
   HVD_RETURN_IF_ERROR(links.status());
   if (!encrypt) return make_tcp_transport(bootstrap.rank(), sockets_of(std::move(links).value()));
   auto sockets = secure_links(bootstrap.rank(), std::move(links).value(), deadline);
@@ -183,8 +187,8 @@ Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, con
 }
 
 Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                Deadline deadline) {
-  auto links = connect_all(bootstrap, job_key, LinkPurpose::life, deadline);
+                                                LossLine& losses, Deadline deadline) {
+  auto links = connect_all(bootstrap, job_key, LinkPurpose::life, losses, deadline);
   HVD_RETURN_IF_ERROR(links.status());
   return sockets_of(std::move(links).value());
 }

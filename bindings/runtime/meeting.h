@@ -12,6 +12,7 @@
 #include "horovod_cpp/base/unique_fd.h"
 #include "horovod_cpp/ports/memory_exchange.h"
 #include "horovod_cpp/ports/transport.h"
+#include "horovod_cpp/rendezvous/client.h"
 
 namespace hvd {
 
@@ -20,6 +21,7 @@ struct Meeting {
   Placement placement;
   std::unique_ptr<Transport> transport;
   std::string job_key;  // under hvdrun, of two or more ranks
+  LossLine losses;      // likewise, until the ranks are connected
 };
 
 // Whom a process meets.
@@ -44,10 +46,10 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline);
 
 // Collective. A Transport over TCP connections of its own, for the tensors; plain bytes unless `encrypt`.
 Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, const std::string& job_key,
-                                                       bool encrypt, Deadline deadline);
+                                                       bool encrypt, LossLine& losses, Deadline deadline);
 
 // Collective. TCP sockets between all ranks, for the watcher of ranks on several hosts.
 Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                Deadline deadline);
+                                                LossLine& losses, Deadline deadline);
 
 }  // namespace hvd

@@ -59,14 +59,14 @@ Result<std::unique_ptr<Collectives>> open_plugin_collectives(const PluginTable& 
   return collectives;
 }
 
-Result<std::unique_ptr<Collectives>> open_cpu_collectives(const Choice& choice, const Meeting& meeting,
+Result<std::unique_ptr<Collectives>> open_cpu_collectives(const Choice& choice, Meeting& meeting,
                                                           Transport& control, LocalGroup* local, bool encrypt,
                                                           Deadline deadline) {
   Transport& bootstrap = *meeting.transport;
   if (choice.cpu_operations == "shm") return open_shm_collectives(local->memory, deadline);
   if (choice.cpu_operations == "ring") {
     if (choice.control != "tcp" || bootstrap.size() == 1) return make_ring_collectives(control);
-    auto data = open_data_transport(bootstrap, meeting.job_key, encrypt, deadline);
+    auto data = open_data_transport(bootstrap, meeting.job_key, encrypt, meeting.losses, deadline);
     HVD_RETURN_IF_ERROR(data.status());
     return make_ring_collectives(std::move(data).value());
   }
@@ -108,6 +108,12 @@ Status do_without_memory(const Status& why, const Config& config, Launcher launc
   return {};
 }
 
+// agree(), after connections were made. Aborted: by this rank alone, or by one that has died; the others may still wait for connections, and
+// not here.
+Status agree_on_connections(Transport& bootstrap, const Status& mine, Deadline deadline) {
+  return mine.code() == StatusCode::aborted ? mine : agree(bootstrap, mine, deadline);
+}
+
 // An earlier Session of this process has begun the timeline.
 std::atomic<bool> has_a_timeline{false};
 
@@ -141,12 +147,12 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
                                 deadline);
   };
   auto cpu = open_cpu();
-  Status cpu_agreed = agree(bootstrap, cpu.status(), deadline);
+  Status cpu_agreed = agree_on_connections(bootstrap, cpu.status(), deadline);
   if (!cpu_agreed.is_ok() && choice.cpu_operations == "shm") {
     HVD_RETURN_IF_ERROR(do_without_memory(cpu_agreed, config, launch.launcher, parts.placement.rank,
                                           parts.control != nullptr, choice));
     cpu = open_cpu();
-    cpu_agreed = agree(bootstrap, cpu.status(), deadline);
+    cpu_agreed = agree_on_connections(bootstrap, cpu.status(), deadline);
   }
   HVD_RETURN_IF_ERROR(cpu_agreed);
   parts.collectives.push_back(std::move(cpu).value());
@@ -158,10 +164,8 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
   if (local.is_ok()) {
     parts.peer_links = std::move(local->links);
   } else if (launch.launcher == Launcher::hvdrun) {
-    auto links = open_remote_links(bootstrap, meeting->job_key, deadline);
-    // Aborted: this rank alone; the others still wait for its connections, and not here.
-    if (links.status().code() == StatusCode::aborted) return links.status();
-    HVD_RETURN_IF_ERROR(agree(bootstrap, links.status(), deadline));
+    auto links = open_remote_links(bootstrap, meeting->job_key, meeting->losses, deadline);
+    HVD_RETURN_IF_ERROR(agree_on_connections(bootstrap, links.status(), deadline));
     parts.peer_links = std::move(links).value();
   }
   // Of one host there is one steady clock.

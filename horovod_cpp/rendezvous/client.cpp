@@ -14,6 +14,40 @@
 #include "horovod_cpp/rendezvous/protocol.h"
 
 namespace hvd {
+
+class LossLine::Body {
+ public:
+  explicit Body(SecureSocket socket) : socket_(std::move(socket)) {}
+
+  int fd() const { return socket_.fd(); }
+  Status check() {
+    if (!socket_.is_open()) return {};
+    switch (reader_.advance(socket_)) {
+      case rendezvous_protocol::MessageReader::Outcome::incomplete:
+        return {};
+      case rendezvous_protocol::MessageReader::Outcome::message:
+        if (reader_.type() == rendezvous_protocol::MessageType::lost)
+          return Status::aborted(rendezvous_protocol::decode_reason(reader_.body()));
+        return {};
+      default:
+        socket_ = SecureSocket();
+        return {};
+    }
+  }
+
+ private:
+  SecureSocket socket_;
+  rendezvous_protocol::MessageReader reader_{4096};
+};
+
+LossLine::LossLine() = default;
+LossLine::LossLine(std::unique_ptr<Body> body) : body_(std::move(body)) {}
+LossLine::LossLine(LossLine&&) noexcept = default;
+LossLine& LossLine::operator=(LossLine&&) noexcept = default;
+LossLine::~LossLine() = default;
+int LossLine::fd() const { return body_ ? body_->fd() : -1; }
+Status LossLine::check() { return body_ ? body_->check() : Status(); }
+
 namespace {
 
 // The messages are this file's vocabulary.
@@ -102,11 +136,13 @@ Result<Company> await_answer(SecureSocket& socket, int size, Deadline deadline) 
         break;
     }
     if (reader.type() == MessageType::refused)
-      return Status::invalid_argument("refused: " + decode_refusal(reader.body()));
+      return Status::invalid_argument("refused: " + decode_reason(reader.body()));
+    if (reader.type() == MessageType::lost) return Status::shut_down(decode_reason(reader.body()));
     if (reader.type() == MessageType::gathered) {
       auto gathered = decode_gathered(reader.body(), size);
       if (!gathered.is_ok()) return gathered.status();
-      return Company{std::move(gathered->ranks), std::move(gathered->payloads)};
+      return Company{std::move(gathered->ranks), std::move(gathered->payloads),
+                     LossLine(std::make_unique<LossLine::Body>(std::move(socket)))};
     }
     if (reader.type() == MessageType::progress) {
       auto decoded = decode_attendance(reader.body());

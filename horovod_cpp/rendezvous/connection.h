@@ -17,12 +17,13 @@ struct Connection {
   bool is_proven = false;  // knows the job key
   MessageReader reader{kMaxHelloBytes};
   int rank = -1;           // >= 0: waits for the others
+  bool has_met = false;    // connects to them now; is told if one ends
   bool is_ending = false;  // gets its last answer; what it still sends is discarded
   std::chrono::steady_clock::time_point expires;
   std::deque<std::shared_ptr<const Bytes>> unsent;
   std::size_t sent_of_first = 0;
 
-  bool can_expire() const { return rank < 0; }
+  bool can_expire() const { return rank < 0 && !has_met; }
 
   // Sends what the socket takes. A lost connection shows when it is read.
   void flush() {

@@ -6,6 +6,12 @@
 
 namespace hvd {
 
+std::string words_of_end(int rank, bool well) {
+  return text("the process of rank ", rank,
+              well ? " has exited while the others wait for it"
+                   : " has ended: it was killed, crashed or failed; the launcher's last lines say why");
+}
+
 Membership::Membership(int size, LossPolicy policy)
     : policy_(policy), ranks_(static_cast<std::size_t>(size)) {}
 
@@ -69,8 +75,16 @@ bool Membership::is_complete(Clock::time_point now) const {
 }
 
 Status Membership::hopeless(Clock::time_point now) const {
-  if (patience_ends_.is_never()) return {};
+  if (!may_lose_ranks()) {
+    for (int rank = 0; rank < size(); ++rank) {
+      const Rank& one = ranks_[static_cast<std::size_t>(rank)];
+      if (one.standing != Standing::member && !one.is_waiting)
+        return Status::aborted(words_of_end(rank, one.standing == Standing::ended_well));
+    }
+    return {};
+  }
   if (!can_go_on()) return Status::aborted(words_for_too_few());
+  if (patience_ends_.is_never()) return {};
   if (now < patience_ends_.when() || count_waiting() >= policy_.min_size) return {};
   return Status::aborted(text("after the loss of a rank only ", count_waiting(), " of at least ",
                               policy_.min_size, " ranks (--min-np) came to meet again within ",

@@ -29,6 +29,9 @@ struct Attendance {
   std::vector<int> gone;     // … or came, and broke off
 };
 
+// "the process of rank 2 has ended …", for those who need it.
+std::string words_of_end(int rank, bool well);
+
 class Membership {
  public:
   using Clock = Deadline::Clock;
@@ -50,7 +53,8 @@ class Membership {
   bool is_waiting(int rank) const;
   // All who are to come have come, or patience with the others is over. Nobody waits: false.
   bool is_complete(Clock::time_point now) const;
-  // Who has come cannot go on, for this reason: too few are left. ok: the meeting may still become complete.
+  // Who has come cannot go on, for this reason: too few are left, or one that must come has ended. ok: the meeting may still become
+  // complete.
   Status hopeless(Clock::time_point now) const;
   // When is_complete() or hopeless() may change by time alone.
   Deadline patience_ends() const { return patience_ends_; }

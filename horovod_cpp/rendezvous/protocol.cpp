@@ -76,6 +76,10 @@ Bytes encode_refusal(const std::string& reason) {
   return message(MessageType::refused, std::as_bytes(std::span(reason)));
 }
 
+Bytes encode_loss(const std::string& reason) {
+  return message(MessageType::lost, std::as_bytes(std::span(reason)));
+}
+
 Result<Attendance> decode_attendance(std::span<const std::byte> body) {
   ByteReader in(body);
   Attendance attendance;
@@ -103,7 +107,7 @@ Result<Gathered> decode_gathered(std::span<const std::byte> body, int size) {
   return gathered;
 }
 
-std::string decode_refusal(std::span<const std::byte> body) {
+std::string decode_reason(std::span<const std::byte> body) {
   return {reinterpret_cast<const char*>(body.data()), body.size()};
 }
 

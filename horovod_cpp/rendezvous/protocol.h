@@ -2,7 +2,8 @@
 //
 // A message is magic (u32), type (u32), length of the body (u64), body. A rank sends
 // hello, then, as often as it likes, ask. The server answers each ask with progress,
-// and ends with gathered or refused. Magic and type never change their place, and hello
+// and ends with gathered, refused or lost. While the rank keeps the connection after gathered,
+// lost may still follow. Magic and type never change their place, and hello
 // begins with the protocol version, so that any version can refuse any other in words.
 //
 // They travel over TLS with a key that is derived from the job's (tls_key): who can speak at all belongs to the job.
@@ -32,7 +33,14 @@ std::size_t max_answer_bytes(int size);
 KeyedHash tls_key(const std::string& job_key);
 
 // Values are part of the wire format.
-enum class MessageType : std::uint32_t { hello = 1, ask = 2, progress = 3, gathered = 4, refused = 5 };
+enum class MessageType : std::uint32_t {
+  hello = 1,
+  ask = 2,
+  progress = 3,
+  gathered = 4,
+  refused = 5,
+  lost = 6
+};
 
 struct Hello {
   std::uint32_t protocol_version = kVersion;
@@ -56,11 +64,14 @@ Bytes encode_ask();
 Bytes encode(const Attendance& attendance);
 Bytes encode(const Gathered& gathered);
 Bytes encode_refusal(const std::string& reason);
+// A process that this rank needs has ended.
+Bytes encode_loss(const std::string& reason);
 
 // From bodies. internal if they make no sense.
 Result<Attendance> decode_attendance(std::span<const std::byte> body);
 Result<Gathered> decode_gathered(std::span<const std::byte> body, int size);
-std::string decode_refusal(std::span<const std::byte> body);
+// Of refused and lost.
+std::string decode_reason(std::span<const std::byte> body);
 
 // The hello, if it fits a job of `size` ranks; otherwise the reason to refuse it.
 Result<Hello> check_hello(std::span<const std::byte> body, int size);

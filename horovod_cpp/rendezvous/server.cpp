@@ -17,6 +17,7 @@
 #include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/base/unique_fd.h"
+#include "horovod_cpp/rendezvous/bind_address.h"
 #include "horovod_cpp/rendezvous/connection.h"
 #include "horovod_cpp/rendezvous/protocol.h"
 
@@ -50,6 +51,7 @@ class RendezvousServer::Body {
   void rank_ended(int rank, bool well) {
     membership_.ended(rank, well);
     close_round_if_over();
+    tell_who_connects(rank, well);
   }
 
   Status start() {
@@ -194,6 +196,7 @@ class RendezvousServer::Body {
   }
 
   void handle_message(Connection& connection) {
+    if (connection.has_met) return;  // asked before it knew
     if (connection.rank >= 0) {
       if (connection.reader.type() == MessageType::ask) send(connection, encode(membership_.attendance()));
       return;
@@ -222,11 +225,11 @@ class RendezvousServer::Body {
   void close_round_if_over() {
     const auto now = Clock::now();
     if (const Status hopeless = membership_.hopeless(now); !hopeless.is_ok()) {
-      const auto refusal = std::make_shared<const Bytes>(encode_refusal(hopeless.message()));
+      const auto loss = std::make_shared<const Bytes>(encode_loss(hopeless.message()));
       for (int rank = 0; rank < membership_.size(); ++rank) {
         if (!membership_.is_waiting(rank)) continue;
         membership_.leave(rank);
-        answer(rank, refusal);
+        end_with(leave_place(rank), loss);
       }
     }
     if (!membership_.is_complete(now)) return;
@@ -237,15 +240,25 @@ class RendezvousServer::Body {
       gathered.payloads.push_back(std::move(places_[static_cast<std::size_t>(rank)].payload));
     }
     const auto all = std::make_shared<const Bytes>(encode(gathered));
-    for (const int rank : gathered.ranks) answer(rank, all);
+    for (const int rank : gathered.ranks) {
+      Connection& connection = leave_place(rank);
+      connection.rank = -1;
+      connection.has_met = true;
+      connection.unsent.push_back(all);
+      flush(connection);
+    }
   }
 
-  void answer(int rank, const std::shared_ptr<const Bytes>& message) {
-    Place& place = places_[static_cast<std::size_t>(rank)];
-    Connection& connection = connections_.at(place.socket);
-    place = Place();
-    end_with(connection, message);
-    flush(connection);
+  Connection& leave_place(int rank) {
+    return connections_.at(std::exchange(places_[static_cast<std::size_t>(rank)], Place()).socket);
+  }
+
+  // Ranks that have met and wait for a connection to one that has ended would wait until their deadline.
+  void tell_who_connects(int lost, bool well) {
+    const auto loss = std::make_shared<const Bytes>(encode_loss(words_of_end(lost, well)));
+    for (auto& [fd, connection] : connections_) {
+      if (connection.has_met) end_with(connection, loss);
+    }
   }
 
   void send(Connection& connection, Bytes message) {
@@ -255,10 +268,12 @@ class RendezvousServer::Body {
   }
   void end_with(Connection& connection, std::shared_ptr<const Bytes> message) {
     connection.rank = -1;
+    connection.has_met = false;
     connection.is_ending = true;
     connection.expires = Clock::now() + limits_.patience;
     connection.unsent.push_back(std::move(message));
     set_timer(true);
+    flush(connection);
   }
   void end_with(Connection& connection, Bytes message) {
     end_with(connection, std::make_shared<const Bytes>(std::move(message)));
@@ -303,16 +318,7 @@ Result<std::unique_ptr<RendezvousServer>> RendezvousServer::listen(const std::st
                                                                    RendezvousLimits limits) {
   if (size < 1)
     return Status::invalid_argument(text("rendezvous server: ", size, " ranks; at least 1 is needed"));
-  auto address = SocketAddress::parse(bind_address);
-  if (!address.is_ok()) {
-    const bool is_bare_ipv6 =
-        bind_address.find(':') != std::string::npos && bind_address.find('[') == std::string::npos;
-    if (const auto with_port =
-            SocketAddress::parse(is_bare_ipv6 ? "[" + bind_address + "]:0" : bind_address + ":0");
-        with_port.is_ok()) {
-      address = with_port;
-    }
-  }
+  const auto address = parse_bind_address(bind_address);
   if (!address.is_ok()) return address.status().with_prefix("rendezvous server: ");
   auto listener = listen_tcp(address.value(), 4096);
   if (!listener.is_ok()) return listener.status().with_prefix("rendezvous server: ");
@@ -336,6 +342,7 @@ int RendezvousServer::event_fd() const { return body_->event_fd(); }
 void RendezvousServer::handle_events() { body_->handle_events(); }
 void RendezvousServer::rank_ended(int rank, bool well) { body_->rank_ended(rank, well); }
 bool RendezvousServer::can_go_on() const { return body_->membership().can_go_on(); }
+Attendance RendezvousServer::attendance() const { return body_->membership().attendance(); }
 std::vector<int> RendezvousServer::given_up() const { return body_->membership().given_up(); }
 int RendezvousServer::strangers_refused() const { return body_->strangers_refused(); }
 

@@ -48,6 +48,8 @@ class RendezvousServer {
   void rank_ended(int rank, bool well);
   // Whether the job goes on in spite of what it has lost.
   bool can_go_on() const;
+  // Who waits for whom.
+  Attendance attendance() const;
   // Ranks that live, or did then, but did not come when the others met again after a loss. Ascending.
   std::vector<int> given_up() const;
   // Connections that were refused before they had proven to belong to the job.

@@ -75,12 +75,13 @@ struct Caller {
 class Mesh {
  public:
   Mesh(int rank, int size, const TcpListener& listener, std::span<const TcpContact> contacts,
-       const std::string& job_key, LinkPurpose purpose)
+       const std::string& job_key, LinkPurpose purpose, const LossWatch& losses)
       : rank_(rank),
         size_(size),
         listener_(listener),
         job_key_(job_key),
         purpose_(purpose),
+        losses_(losses),
         links_(static_cast<std::size_t>(size)) {
     for (int peer = 0; peer < rank; ++peer) {
       Dialing dialing;
@@ -100,6 +101,7 @@ class Mesh {
       std::erase_if(callers_, [this](Caller& caller) { return !advance(caller); });
       if (missing().empty()) return std::move(links_);
       HVD_RETURN_IF_ERROR(no_room_);
+      if (losses_.check) HVD_RETURN_IF_ERROR(losses_.check().with_prefix(text("rank ", rank_, ": ")));
       if (deadline.passed()) return explain_deadline();
       sleep(deadline);
     }
@@ -258,7 +260,7 @@ class Mesh {
   }
 
   void sleep(Deadline deadline) {
-    std::vector<pollfd> entries{{listener_.socket(), POLLIN, 0}};
+    std::vector<pollfd> entries{{listener_.socket(), POLLIN, 0}, {losses_.fd ? losses_.fd() : -1, POLLIN, 0}};
     for (const Dialing& dialing : dialings_) {
       if (dialing.phase == Dialing::Phase::done || dialing.addresses.empty()) continue;
       deadline = deadline.earlier(dialing.limit);
@@ -279,6 +281,7 @@ class Mesh {
   const TcpListener& listener_;
   const std::string& job_key_;
   const LinkPurpose purpose_;
+  const LossWatch& losses_;
   std::vector<TcpLink> links_;
   std::vector<Dialing> dialings_;
   std::list<Caller> callers_;
@@ -290,7 +293,7 @@ class Mesh {
 Result<std::vector<TcpLink>> connect_tcp_links(int rank, int size, const TcpListener& listener,
                                                std::span<const TcpContact> contacts,
                                                const std::string& job_key, LinkPurpose purpose,
-                                               Deadline deadline) {
+                                               Deadline deadline, const LossWatch& losses) {
   if (static_cast<std::size_t>(size) != contacts.size() || rank < 0 || rank >= size) {
     return Status::invalid_argument(
         text("rank ", rank, " of ", size, ": connecting over TCP: ", contacts.size(), " contacts"));
@@ -299,7 +302,7 @@ Result<std::vector<TcpLink>> connect_tcp_links(int rank, int size, const TcpList
     return Status::invalid_argument(
         text("the job key has ", job_key.size(), " bytes; at most ", kMaxJobKeyBytes, " are possible"));
   }
-  return Mesh(rank, size, listener, contacts, job_key, purpose).complete(deadline);
+  return Mesh(rank, size, listener, contacts, job_key, purpose, losses).complete(deadline);
 }
 
 Result<std::vector<SecureSocket>> secure_links(int rank, std::vector<TcpLink> links, Deadline deadline) {

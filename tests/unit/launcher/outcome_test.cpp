@@ -34,9 +34,10 @@ TEST(Outcome, ReportsTheFirstFailureFirst) {
   const Outcome outcome =
       outcome_of({exited(3, 0, 0), exited(2, 7, 10), exited(0, 1, 900), exited(1, 1, 950)}, std::nullopt);
   EXPECT_EQ(outcome.exit_status, 7);
-  ASSERT_EQ(outcome.lines.size(), 2U);
+  ASSERT_EQ(outcome.lines.size(), 3U);
   EXPECT_EQ(outcome.lines[0], "rank 2 (pid 102) exited with status 7; the job has ended");
-  EXPECT_EQ(outcome.lines[1], "then ranks 0, 1 exited with status 1");
+  EXPECT_EQ(outcome.lines[1], "before that rank 3 exited with status 0");
+  EXPECT_EQ(outcome.lines[2], "then ranks 0, 1 exited with status 1");
 }
 
 TEST(Outcome, NamesTheSignal) {

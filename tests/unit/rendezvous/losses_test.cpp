@@ -62,6 +62,53 @@ TEST_F(RendezvousAfterALoss, AJobThatMayNotLoseRanksRefuses) {
   EXPECT_NE(met.status().message().find("hvdrun --min-np N"), std::string::npos) << met.status().message();
 }
 
+// Killed while it loads its libraries, say: nobody waits until the deadline.
+TEST_F(RendezvousAfterALoss, ARankThatEndsBeforeItComesIsTold) {
+  for (const bool well : {false, true}) {
+    for (const bool is_early : {false, true}) {
+      start(3);
+      run_ranks(3, [&](RankScope& scope) {
+        if (scope.rank() == 2) {
+          if (!is_early) await_attendance({0, 1});
+          return end_rank(2, well);
+        }
+        const auto met = come(scope.rank(), 3, "");
+        EXPECT_EQ(met.status().code(), StatusCode::shut_down);
+        EXPECT_NE(met.status().message().find("the process of rank 2 has "), std::string::npos)
+            << met.status().message();
+      });
+      stop();
+    }
+  }
+}
+
+TEST_F(RendezvousAfterALoss, ARankThatEndsAfterTheMeetingIsToldToThoseWhoKeepTheLine) {
+  start(3);
+  run_ranks(3, [&](RankScope& scope) {
+    auto met = come(scope.rank(), 3, "");
+    ASSERT_TRUE(met.is_ok()) << met.status().message();
+    LossLine line = std::move(met.value().line);
+    if (scope.rank() == 2) end_rank(2, false);
+    Status heard;
+    while (heard.is_ok() && wait_for_events(line.fd(), POLLIN, soon()).value()) heard = line.check();
+    EXPECT_EQ(heard.code(), StatusCode::aborted);
+    EXPECT_NE(heard.message().find("the process of rank 2 has ended"), std::string::npos) << heard.message();
+  });
+}
+
+TEST_F(RendezvousAfterALoss, ALineThatBreaksSaysNothing) {
+  start(1);
+  auto met = come(0, 1, "");
+  ASSERT_TRUE(met.is_ok()) << met.status().message();
+  LossLine line = std::move(met.value().line);
+  stop();
+  while (line.fd() >= 0) {
+    ASSERT_TRUE(wait_for_events(line.fd(), POLLIN, soon()).value());
+    EXPECT_TRUE(line.check().is_ok());
+  }
+  EXPECT_TRUE(LossLine().check().is_ok());
+}
+
 // One of those who are left dies in the meeting.
 TEST_F(RendezvousAfterALoss, AnotherDeathMakesTheMeetingSmaller) {
   start(4, {.min_size = 1, .patience = std::chrono::minutes(10)});

@@ -36,6 +36,7 @@ TEST(Membership, WithoutAPolicyNobodyIsDispensable) {
   EXPECT_FALSE(job.can_go_on());
   EXPECT_TRUE(job.come(0, false, kStart).is_ok());
   EXPECT_FALSE(job.is_complete(kStart + std::chrono::hours(1)));
+  EXPECT_NE(job.hopeless(kStart).message().find("the process of rank 1 has ended"), std::string::npos);
   job.leave(0);
   expect_refused(job.come(0, true, kStart), "--min-np");
   EXPECT_EQ(job.attendance().gone, Ranks{0});
@@ -79,6 +80,13 @@ TEST(Membership, PatienceBeginsWithTheFirstLossOnly) {
   EXPECT_EQ(job.patience_ends().when(), kStart + milliseconds(150));
   job.leave(0);  // nobody waits: the next one to come begins anew
   EXPECT_TRUE(job.patience_ends().is_never());
+}
+
+TEST(Membership, TooFewDoNotMeetForTheFirstTimeEither) {
+  Membership job(2, at_least(2));
+  EXPECT_TRUE(job.come(0, false, kStart).is_ok());
+  job.ended(1, false);
+  EXPECT_NE(job.hopeless(kStart).message().find("--min-np asks for 2"), std::string::npos);
 }
 
 TEST(Membership, TooFewDoNotGoOn) {

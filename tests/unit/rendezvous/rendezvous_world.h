@@ -44,11 +44,14 @@ class Rendezvous : public ::testing::Test {
       }
     });
   }
-  void TearDown() override {
+  void TearDown() override { stop(); }
+  // The server goes away.
+  void stop() {
     if (!loop_.joinable()) return;
     const std::uint64_t one = 1;
     ASSERT_EQ(::write(stop_.get(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
     loop_.join();
+    server_.reset();
   }
 
   Result<Company> come(int rank, int size, const std::string& payload, Deadline deadline = soon(),
@@ -87,7 +90,7 @@ class Rendezvous : public ::testing::Test {
     EXPECT_TRUE(socket.send_all(message, soon()).is_ok());
     const auto [type, body] = read_message(socket);
     EXPECT_EQ(type, rendezvous_protocol::MessageType::refused);
-    return rendezvous_protocol::decode_refusal(body);
+    return rendezvous_protocol::decode_reason(body);
   }
   // All ranks meet, whatever happened before.
   void expect_meeting(int size, const std::string& word) {
@@ -112,6 +115,12 @@ class Rendezvous : public ::testing::Test {
   void end_rank(int rank, bool well) {
     const std::lock_guard lock(mutex_);
     server_->rank_ended(rank, well);
+  }
+
+  // Returns when these ranks, and nobody else, wait at the server.
+  void await_attendance(const std::vector<int>& ranks) {
+    while (ask([](auto& server) { return server.attendance().waiting; }) != ranks)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   std::mutex mutex_;  // of the server
