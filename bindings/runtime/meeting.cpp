@@ -186,11 +186,11 @@ Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, con
   return make_tcp_transport(bootstrap.rank(), std::move(sockets).value());
 }
 
-Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                LossLine& losses, Deadline deadline) {
+Result<std::vector<SecureSocket>> open_remote_links(Transport& bootstrap, const std::string& job_key,
+                                                    LossLine& losses, Deadline deadline) {
   auto links = connect_all(bootstrap, job_key, LinkPurpose::life, losses, deadline);
   HVD_RETURN_IF_ERROR(links.status());
-  return sockets_of(std::move(links).value());
+  return secure_links(bootstrap.rank(), std::move(links).value(), deadline);
 }
 
 }  // namespace hvd

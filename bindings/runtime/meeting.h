@@ -13,6 +13,7 @@
 #include "horovod_cpp/ports/memory_exchange.h"
 #include "horovod_cpp/ports/transport.h"
 #include "horovod_cpp/rendezvous/client.h"
+#include "horovod_cpp/secure/secure_socket.h"
 
 namespace hvd {
 
@@ -48,8 +49,8 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline);
 Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, const std::string& job_key,
                                                        bool encrypt, LossLine& losses, Deadline deadline);
 
-// Collective. TCP sockets between all ranks, for the watcher of ranks on several hosts.
-Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                LossLine& losses, Deadline deadline);
+// Collective. TLS between all ranks, for the watcher of ranks on several hosts.
+Result<std::vector<SecureSocket>> open_remote_links(Transport& bootstrap, const std::string& job_key,
+                                                    LossLine& losses, Deadline deadline);
 
 }  // namespace hvd

@@ -29,16 +29,17 @@ Status os_error(const char* what) {
 
 }  // namespace
 
-Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<UniqueFd> links,
+Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<SecureSocket> links,
                                                  std::function<void(const Status&)> on_loss,
                                                  Pictures pictures, Waiting waiting) {
   std::vector<Peer> peers;
-  for (UniqueFd& link : links) peers.push_back({std::move(link), UniqueFd(), {}, false, {}});
+  for (SecureSocket& link : links) peers.push_back({std::move(link), UniqueFd(), {}, false, {}});
   const auto failed = [&](const char* what) {
     const Status status = os_error(what);
     const Bytes words = frame(Message::failure, text("rank ", pictures.rank, ": ", status.message()));
-    for (const Peer& peer : peers)
-      ::send(peer.socket.get(), words.data(), words.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    for (Peer& peer : peers) {
+      if (peer.socket.is_open()) peer.socket.send_some(words);
+    }
     return status;
   };
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
@@ -57,9 +58,9 @@ Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<UniqueFd> links,
   for (std::size_t rank = 0; rank < peers.size(); ++rank) {
     Peer& peer = peers[rank];
     if (peer.socket.is_open()) {
-      peer.process = open_process(pid_of_peer(peer.socket.get()));
+      peer.process = open_process(pid_of_peer(peer.socket.fd()));
       if (!peer.process.is_open() && errno == EMFILE) return failed("pidfd_open");
-      if (!add(peer.socket.get(), rank)) return failed("epoll_ctl");
+      if (!add(peer.socket.fd(), rank)) return failed("epoll_ctl");
       if (peer.process.is_open() && !add(peer.process.get(), rank | kProcess)) return failed("epoll_ctl");
     }
   }
@@ -135,19 +136,21 @@ bool Watcher::read_from(int rank) {
   Peer& peer = peers_[static_cast<std::size_t>(rank)];
   std::array<std::byte, 4096> buffer{};
   while (true) {
-    const ssize_t got = ::recv(peer.socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (got > 0) {
-      peer.unread.insert(peer.unread.end(), buffer.begin(), buffer.begin() + got);
-      parse(rank);
-      continue;
-    }
-    if (got < 0 && errno == EINTR) continue;
-    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    const Progress got = receive_some(peer, buffer);
+    if (got.bytes == 0) return got.is_open;
+    peer.unread.insert(peer.unread.end(), buffer.begin(),
+                       buffer.begin() + static_cast<std::ptrdiff_t>(got.bytes));
+    parse(rank);
   }
 }
 
+Progress Watcher::receive_some(Peer& peer, std::span<std::byte> bytes) {
+  const std::lock_guard lock(send_mutex_);
+  return peer.socket.receive_some(bytes);
+}
+
 void Watcher::stop_watching(const Peer& peer) {
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, peer.socket.get(), nullptr);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, peer.socket.fd(), nullptr);
   if (peer.process.is_open()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, peer.process.get(), nullptr);
 }
 
@@ -156,7 +159,7 @@ void Watcher::notice_end(int rank) {
   stop_watching(peer);
   gathering_->ended(rank, "gone");
   monitor_->ended(rank);
-  const pid_t pid = pid_of_peer(peer.socket.get());
+  const pid_t pid = pid_of_peer(peer.socket.fd());
   lose(rank, Status::aborted(
                  text("rank ", rank, pid > 0 ? text(" (pid ", pid, ")") : "",
                       " is gone: it was killed, crashed or exited without hvd::shutdown(). Its own output or "

@@ -21,6 +21,7 @@
 #include "horovod_cpp/base/wire.h"
 #include "horovod_cpp/coordinator/peer_monitor.h"
 #include "horovod_cpp/coordinator/picture_gathering.h"
+#include "horovod_cpp/secure/secure_socket.h"
 
 namespace hvd {
 
@@ -48,7 +49,7 @@ class Watcher {
 
   // links[r] is a connected stream socket to rank r, closed for this rank itself. `on_loss` is called on the watcher's thread,
   // once for each peer lost, and must not block. If it fails the peers are told why.
-  static Result<std::unique_ptr<Watcher>> create(std::vector<UniqueFd> links,
+  static Result<std::unique_ptr<Watcher>> create(std::vector<SecureSocket> links,
                                                  std::function<void(const Status&)> on_loss,
                                                  Pictures pictures, Waiting waiting);
   // Once. Before it nothing is noticed. unavailable: there is no room for a thread.
@@ -69,8 +70,8 @@ class Watcher {
 
  private:
   struct Peer {
-    UniqueFd socket;
-    UniqueFd process;  // pidfd; closed for a peer on another host
+    SecureSocket socket;  // guarded by send_mutex_ from start on
+    UniqueFd process;     // pidfd; closed for a peer on another host
     Bytes unread;
     bool has_ended = false;  // said goodbye, or its loss was reported
     Bytes unsent;            // the rest of a message; guarded by send_mutex_
@@ -91,6 +92,7 @@ class Watcher {
   void end_gathering();
   // Reads what has arrived; false once the socket has ended.
   bool read_from(int rank);
+  Progress receive_some(Peer& peer, std::span<std::byte> bytes);
   void notice_end(int rank);
   void parse(int rank);
   void refuse(int rank);
@@ -98,6 +100,7 @@ class Watcher {
   void lose(int rank, const Status& why);
   void send_to_all(const Bytes& frame);
   void send_to(Peer& peer, const Bytes& frame);
+  void send_rest(Peer& peer);
   void look_at_peers();
   void tell_of(const PeerMonitor::Silent& silent);
   void tell_of(const PeerMonitor::HeldUp& held_up);

@@ -23,15 +23,15 @@ void Watcher::send_to_all(const Bytes& frame) {
 // A peer that does not read, or is gone, must not hold up this rank: its death says enough. But what it gets is whole messages.
 void Watcher::send_to(Peer& peer, const Bytes& frame) {
   const std::lock_guard lock(send_mutex_);
-  const auto send_some = [&peer](const Bytes& bytes) {
-    return std::max<ssize_t>(
-        0, ::send(peer.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
-  };
-  if (!peer.unsent.empty())
-    peer.unsent.erase(peer.unsent.begin(), peer.unsent.begin() + send_some(peer.unsent));
+  if (!peer.unsent.empty()) send_rest(peer);
   if (!peer.unsent.empty()) return;
-  const ssize_t sent = send_some(frame);
-  if (sent > 0) peer.unsent.assign(frame.begin() + sent, frame.end());
+  peer.unsent = frame;
+  send_rest(peer);
+}
+
+void Watcher::send_rest(Peer& peer) {
+  const std::size_t sent = peer.socket.send_some(peer.unsent).bytes;
+  peer.unsent.erase(peer.unsent.begin(), peer.unsent.begin() + static_cast<std::ptrdiff_t>(sent));
 }
 
 // --- pictures ---

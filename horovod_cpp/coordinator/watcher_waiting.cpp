@@ -23,7 +23,7 @@ void Watcher::look_at_peers() {
 }
 
 void Watcher::tell_of(const PeerMonitor::Silent& silent) {
-  const pid_t pid = pid_of_peer(peers_[static_cast<std::size_t>(silent.rank)].socket.get());
+  const pid_t pid = pid_of_peer(peers_[static_cast<std::size_t>(silent.rank)].socket.fd());
   const std::string story =
       text("rank ", silent.rank, pid > 0 ? text(" (pid ", pid, ")") : "", " has not answered for ",
            silent.time.count(), " s: ", words_for_process(pid), ". Rank ", pictures_.rank, " waits in ",

@@ -268,6 +268,12 @@ void SecureSocket::end_sending() {
   ::shutdown(fd(), SHUT_WR);
 }
 
+std::vector<SecureSocket> plain(std::vector<UniqueFd> sockets) {
+  std::vector<SecureSocket> out;
+  for (UniqueFd& socket : sockets) out.emplace_back(std::move(socket));
+  return out;
+}
+
 Status handshake_until(SecureSocket& socket, Deadline deadline) {
   while (true) {
     const auto done = socket.handshake();

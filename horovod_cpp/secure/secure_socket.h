@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "horovod_cpp/base/deadline.h"
 #include "horovod_cpp/base/socket.h"
@@ -55,6 +56,9 @@ class SecureSocket {
   UniqueFd socket_;
   std::unique_ptr<Tls> tls_;
 };
+
+// Sockets that carry plain bytes.
+std::vector<SecureSocket> plain(std::vector<UniqueFd> sockets);
 
 // Handshakes until done or the deadline.
 Status handshake_until(SecureSocket& socket, Deadline deadline);

@@ -32,7 +32,7 @@ void expect_same_again(const char* what, const Bytes& once, Encode&& again) {
 }
 
 void read_body(MessageType type, std::span<const std::byte> body) {
-  static_cast<void>(decode_refusal(body));
+  static_cast<void>(decode_reason(body));
   if (type == MessageType::hello) {
     for (const int size : {kJobSize, 1, 1 << 20}) {
       const auto hello = check_hello(body, size);

@@ -22,14 +22,19 @@ void fuzz_watcher(FuzzInput input) {
   pictures.size = 2;
   pictures.take = [] { return encode(RankPicture()); };
   pictures.tell = [](const std::string&, const std::string&) {};
+  Watcher::Waiting waiting;
+  waiting.position = [] { return std::uint64_t{0}; };
+  waiting.look = [] { return std::nullopt; };
+  waiting.what = [] { return std::string(); };
+  waiting.warn = [](const std::string&) {};
   auto watcher = Watcher::create(
-      std::move(links), [&losses](const Status& why) { losses += why.is_ok() ? 100 : 1; },
-      std::move(pictures));
+      plain(std::move(links)), [&losses](const Status& why) { losses += why.is_ok() ? 100 : 1; },
+      std::move(pictures), std::move(waiting));
   require(watcher.is_ok(), "no watcher");
   // What does not fit into the socket is cut off.
   static_cast<void>(send_some(peer.get(), input));
   ::shutdown(peer.get(), SHUT_WR);
-  (*watcher)->start();
+  require((*watcher)->start().is_ok(), "no thread");
   (*watcher)->stop();
   require(losses.load() <= 1, "a peer is lost more than once, or for no reason");
 }

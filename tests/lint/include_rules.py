@@ -13,7 +13,7 @@ from pathlib import Path
 LAYERS = {
     "horovod_cpp/base": ["horovod_cpp/base"],
     "horovod_cpp/ports": ["horovod_cpp/base", "horovod_cpp/ports"],
-    "horovod_cpp/coordinator": ["horovod_cpp/base", "horovod_cpp/ports", "horovod_cpp/coordinator"],
+    "horovod_cpp/coordinator": ["horovod_cpp/base", "horovod_cpp/coordinator", "horovod_cpp/ports", "horovod_cpp/secure"],
     "horovod_cpp/secure": ["horovod_cpp/base", "horovod_cpp/secure"],
     "horovod_cpp/transport": ["horovod_cpp/base", "horovod_cpp/ports", "horovod_cpp/secure", "horovod_cpp/transport"],
     "horovod_cpp/rendezvous": ["horovod_cpp/base", "horovod_cpp/ports", "horovod_cpp/rendezvous", "horovod_cpp/secure"],

@@ -27,6 +27,7 @@ namespace {
 // Eight letters that are a float64, and the name of a tensor.
 constexpr std::string_view kGradient = "GRADIENT";
 constexpr std::string_view kName = "layer_of_the_wiretap";
+constexpr std::string_view kLastWords = "rank 1 has run out of coffee";
 
 std::string reduce_gradients(Session& session) {
   std::vector<double> values(8192);
@@ -54,6 +55,15 @@ HVD_PROCESS_CASE(reduces_gradients) {
   if (wrong.empty()) wrong = (*session)->shutdown(Deadline::after(std::chrono::minutes(1))).message();
   if (!wrong.empty()) std::fprintf(stderr, "%s\n", wrong.c_str());
   return wrong.empty() ? 0 : 1;
+}
+
+// Rank 1 says goodbye with a reason, which the others hear.
+HVD_PROCESS_CASE(ends_with_last_words) {
+  auto session = open_session();
+  if (!session.is_ok()) return 1;
+  if (process_rank() == 1) (*session)->abort(Status::aborted(std::string(kLastWords)));
+  while ((*session)->status().is_ok()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  return (*session)->status().message().find(kLastWords) == std::string::npos ? 1 : 0;
 }
 
 // Everything that crosses this host's loopback while it lives.
@@ -120,6 +130,15 @@ void expect_in_the_clear(const char* encrypt, bool tensors) {
 
 TEST(Encryption, TensorsAreInTheClearByDefault) { expect_in_the_clear("0", true); }
 TEST(Encryption, OnDemandNothingIs) { expect_in_the_clear("1", false); }
+
+TEST(Encryption, LastWordsAreNotInTheClear) {
+  Wiretap wiretap;
+  if (!wiretap.is_open()) GTEST_SKIP() << "reading the loopback needs CAP_NET_RAW: " << std::strerror(errno);
+  const ProcessResult result = run_processes(3, "ends_with_last_words", over_tcp("0"));
+  EXPECT_TRUE(result.is_clean()) << result.describe();
+  wiretap.stop();
+  EXPECT_FALSE(wiretap.heard(kLastWords));
+}
 
 TEST(Encryption, EveryOperation) {
   ProcessOptions options = over_tcp("1");

@@ -137,9 +137,7 @@ Result<std::unique_ptr<Transport>> make_tcp_transport(int rank, std::vector<Secu
 }
 
 Result<std::unique_ptr<Transport>> make_tcp_transport(int rank, std::vector<UniqueFd> sockets) {
-  std::vector<SecureSocket> plain;
-  for (UniqueFd& socket : sockets) plain.emplace_back(std::move(socket));
-  return make_tcp_transport(rank, std::move(plain));
+  return make_tcp_transport(rank, plain(std::move(sockets)));
 }
 
 }  // namespace hvd
