@@ -58,6 +58,8 @@ constexpr auto kAskInterval = std::chrono::milliseconds(200);
 constexpr auto kRetryInterval = std::chrono::milliseconds(50);
 // A server that answers no question for so long is gone, whatever its socket says.
 constexpr auto kLongestSilence = std::chrono::seconds(30);
+// So long a server may close connections within the handshake: one that strangers flood makes room for new ones.
+constexpr auto kClosedPatience = std::chrono::seconds(10);
 
 // One attempt; unavailable if it failed in a way that another attempt may mend.
 Result<UniqueFd> connect_once(const SocketAddress& address, Deadline deadline) {
@@ -97,13 +99,30 @@ Status explain_deadline(const std::optional<Attendance>& attendance, int size) {
   return Status::timed_out(message);
 }
 
-// The server refuses who does not know the key without a word: what is left of the handshake is an alert or a closed connection.
+// The server refuses who does not know the key without a word of ours: what is left of the handshake is an alert or a closed connection.
 Status explain_handshake(const Status& why) {
   if (why.code() == StatusCode::timed_out) return why;
   return Status::invalid_argument(
       text("the TLS handshake failed (", why.message(),
            "): wrong job key, what answers there is another job or no rendezvous server, or the launcher "
            "has another version of horovod_cpp"));
+}
+
+// The connection, through with the handshake.
+Result<SecureSocket> connect_securely(const SocketAddress& address, const std::string& job_key,
+                                      Deadline deadline) {
+  const Deadline closed_until = deadline.earlier(Deadline::after(kClosedPatience));
+  while (true) {
+    auto connection = connect_until(address, deadline);
+    if (!connection.is_ok()) return connection.status();
+    auto socket =
+        SecureSocket::over_tls(std::move(connection).value(), SecureSocket::Side::connects, tls_key(job_key));
+    if (!socket.is_ok()) return socket;
+    const Status shaken = handshake_until(*socket, deadline);
+    if (shaken.is_ok()) return socket;
+    if (shaken.code() != StatusCode::aborted || closed_until.passed()) return explain_handshake(shaken);
+    std::this_thread::sleep_until(Deadline::after(kRetryInterval).earlier(closed_until).when());
+  }
 }
 
 Result<Company> await_answer(SecureSocket& socket, int size, Deadline deadline) {
@@ -161,14 +180,8 @@ Result<Company> meet(const std::string& address, const std::string& job_key, con
   }
   const auto parsed = SocketAddress::parse(address);
   if (!parsed.is_ok()) return parsed.status();
-  const Deadline answers_by = deadline.earlier(Deadline::after(kLongestSilence));
-  auto connection = connect_until(parsed.value(), answers_by);
-  if (!connection.is_ok()) return connection.status();
-  auto socket =
-      SecureSocket::over_tls(std::move(connection).value(), SecureSocket::Side::connects, tls_key(job_key));
+  auto socket = connect_securely(parsed.value(), job_key, deadline.earlier(Deadline::after(kLongestSilence)));
   if (!socket.is_ok()) return socket.status();
-  if (const Status shaken = handshake_until(*socket, answers_by); !shaken.is_ok())
-    return explain_handshake(shaken);
   if (Status sent = socket->send_all(encode(hello), deadline); sent.code() == StatusCode::timed_out)
     return sent;
   return await_answer(*socket, hello.size, deadline);

@@ -27,24 +27,32 @@ struct Free {
 
 using Key = std::array<unsigned char, kKeyBytes>;
 
+// What the BIO of a socket reads and writes.
+struct Wire {
+  int fd = -1;
+  bool is_closed = false;  // by the other side
+};
+
+Wire& wire_of(BIO* bio) { return *static_cast<Wire*>(::BIO_get_data(bio)); }
+
 // OpenSSL's own socket BIO would raise SIGPIPE.
 int write_bio(BIO* bio, const char* bytes, int length) {
   BIO_clear_retry_flags(bio);
-  const int fd = *static_cast<const int*>(::BIO_get_data(bio));
-  const Progress progress =
-      send_some(fd, {reinterpret_cast<const std::byte*>(bytes), static_cast<std::size_t>(length)});
+  const Progress progress = send_some(
+      wire_of(bio).fd, {reinterpret_cast<const std::byte*>(bytes), static_cast<std::size_t>(length)});
   if (progress.bytes > 0) return static_cast<int>(progress.bytes);
   if (progress.is_open) BIO_set_retry_write(bio);
+  wire_of(bio).is_closed = !progress.is_open;
   return -1;
 }
 
 int read_bio(BIO* bio, char* bytes, int length) {
   BIO_clear_retry_flags(bio);
-  const int fd = *static_cast<const int*>(::BIO_get_data(bio));
   const Progress progress =
-      receive_some(fd, {reinterpret_cast<std::byte*>(bytes), static_cast<std::size_t>(length)});
+      receive_some(wire_of(bio).fd, {reinterpret_cast<std::byte*>(bytes), static_cast<std::size_t>(length)});
   if (progress.bytes > 0) return static_cast<int>(progress.bytes);
   if (progress.is_open) BIO_set_retry_read(bio);
+  wire_of(bio).is_closed = !progress.is_open;
   return progress.is_open ? -1 : 0;
 }
 
@@ -120,7 +128,7 @@ Status unusable() { return Status::unavailable("OpenSSL cannot do TLS 1.3 with a
 
 struct SecureSocket::Tls {
   Key key{};
-  int fd = -1;
+  Wire wire;
   std::unique_ptr<SSL, Free> state;
   std::vector<std::byte> record;  // header and payload in one record; kept for its capacity
   short wanted = POLLIN;
@@ -161,8 +169,8 @@ Result<SecureSocket> SecureSocket::over_tls(UniqueFd socket, Side side, std::spa
     ::BIO_free(bio);
     return unusable();
   }
-  out.tls_->fd = out.fd();
-  ::BIO_set_data(bio, &out.tls_->fd);
+  out.tls_->wire.fd = out.fd();
+  ::BIO_set_data(bio, &out.tls_->wire);
   ::BIO_set_init(bio, 1);
   ::SSL_set_bio(state, bio, bio);
   SSL_set_app_data(state, &out.tls_->key);
@@ -193,10 +201,10 @@ Result<bool> SecureSocket::handshake() {
   }
   if (tls_->may_go_on(result)) return false;
   const unsigned long code = ::ERR_peek_error();
-  const char* const reason = code == 0 ? nullptr : ::ERR_reason_error_string(code);
-  Status why = Status::unavailable(reason != nullptr ? reason : "the other side closed the connection");
   ::ERR_clear_error();
-  return why;
+  if (tls_->wire.is_closed) return Status::aborted("the other side closed the connection");
+  const char* const reason = code == 0 ? nullptr : ::ERR_reason_error_string(code);
+  return Status::unavailable(reason != nullptr ? reason : "OpenSSL gives no reason");
 }
 
 short SecureSocket::wanted_events() const {

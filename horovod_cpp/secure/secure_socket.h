@@ -39,7 +39,7 @@ class SecureSocket {
   bool is_secure() const { return tls_ != nullptr; }
 
   // One step, without waiting. true: done (plain: at once); false: call again when fd() has wanted_events(). unavailable: the other side
-  // has another key, does not speak our TLS, or closed the connection.
+  // has another key, or does not speak our TLS; aborted: it closed the connection without a word.
   Result<bool> handshake();
   // What handshake, or a send that took nothing, waits for: POLLIN or POLLOUT.
   short wanted_events() const;

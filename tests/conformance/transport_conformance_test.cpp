@@ -116,6 +116,11 @@ INSTANTIATE_TEST_SUITE_P(Worlds, TransportConformance,
                                                                 transport_worlds().end()),
                                             ::testing::Values(1, 2, 3, 4, 7, 8)),
                          case_name);
+INSTANTIATE_TEST_SUITE_P(SecuredWorlds, TransportConformance,
+                         ::testing::Combine(::testing::ValuesIn(secured_transport_worlds().begin(),
+                                                                secured_transport_worlds().end()),
+                                            ::testing::Values(2, 3, 8)),
+                         case_name);
 
 }  // namespace
 }  // namespace hvd

@@ -44,6 +44,23 @@ Transports make_shm_world(int size) {
   return ::testing::Test::HasFailure() ? Transports() : std::move(out);
 }
 
+Result<std::unique_ptr<Transport>> open_tcp(int rank, const TcpListener& listener,
+                                            std::span<const TcpContact> contacts, bool is_secured) {
+  const int size = static_cast<int>(contacts.size());
+  auto links =
+      connect_tcp_links(rank, size, listener, contacts, "key of the test", LinkPurpose::control, soon());
+  HVD_RETURN_IF_ERROR(links.status());
+  if (is_secured) {
+    auto sockets = secure_links(rank, std::move(links).value(), soon());
+    HVD_RETURN_IF_ERROR(sockets.status());
+    return make_tcp_transport(rank, std::move(sockets).value());
+  }
+  std::vector<UniqueFd> sockets;
+  for (TcpLink& link : links.value()) sockets.push_back(std::move(link.socket));
+  return make_tcp_transport(rank, std::move(sockets));
+}
+
+template <bool kIsSecured>
 Transports make_tcp_world(int size) {
   std::vector<TcpListener> listeners;
   std::vector<TcpContact> contacts;
@@ -59,9 +76,7 @@ Transports make_tcp_world(int size) {
   Transports out(static_cast<std::size_t>(size));
   run_ranks(size, [&](RankScope& scope) {
     const auto rank = static_cast<std::size_t>(scope.rank());
-    auto sockets = connect_tcp_mesh(scope.rank(), size, listeners[rank], contacts, "key of the test", soon());
-    ASSERT_TRUE(sockets.is_ok()) << sockets.status().message();
-    auto transport = make_tcp_transport(scope.rank(), std::move(sockets).value());
+    auto transport = open_tcp(scope.rank(), listeners[rank], contacts, kIsSecured);
     ASSERT_TRUE(transport.is_ok()) << transport.status().message();
     out[rank] = std::move(transport).value();
   });
@@ -69,12 +84,14 @@ Transports make_tcp_world(int size) {
 }
 
 constexpr TransportWorld kTransportWorlds[] = {
-    {"inproc", make_inproc_transports}, {"shm", make_shm_world}, {"tcp", make_tcp_world}};
+    {"inproc", make_inproc_transports}, {"shm", make_shm_world}, {"tcp", make_tcp_world<false>}};
+constexpr TransportWorld kSecuredWorlds[] = {{"tcp_tls", make_tcp_world<true>}};
 constexpr MemoryWorld kMemoryWorlds[] = {{"inproc", make_inproc_memory}, {"memfd", make_memfd_world}};
 
 }  // namespace
 
 std::span<const TransportWorld> transport_worlds() { return kTransportWorlds; }
+std::span<const TransportWorld> secured_transport_worlds() { return kSecuredWorlds; }
 std::span<const MemoryWorld> memory_worlds() { return kMemoryWorlds; }
 
 }  // namespace hvd

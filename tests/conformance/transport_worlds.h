@@ -19,6 +19,8 @@ struct TransportWorld {
   Transports (*make)(int size);
 };
 std::span<const TransportWorld> transport_worlds();
+// Those that encrypt what the others of their kind carry plainly.
+std::span<const TransportWorld> secured_transport_worlds();
 
 struct MemoryWorld {
   const char* name;

@@ -20,6 +20,8 @@ constexpr auto kConnectPatience = std::chrono::seconds(2);
 constexpr auto kAnswerPatience = std::chrono::seconds(5);
 constexpr auto kStrangerPatience = std::chrono::seconds(10);
 constexpr auto kRetryPause = std::chrono::milliseconds(50);
+constexpr int kAcceptsAtOnce = 16;
+constexpr std::size_t kMostStrangers = 256;
 
 // Something of fixed size that arrives in pieces.
 template <class T>
@@ -97,7 +99,7 @@ class Mesh {
   Result<std::vector<TcpLink>> complete(Deadline deadline) {
     while (true) {
       for (Dialing& dialing : dialings_) advance(dialing);
-      accept_all();
+      accept_some();
       std::erase_if(callers_, [this](Caller& caller) { return !advance(caller); });
       if (missing().empty()) return std::move(links_);
       HVD_RETURN_IF_ERROR(no_room_);
@@ -218,15 +220,19 @@ class Mesh {
     dialing.phase = Dialing::Phase::done;
   }
 
-  void accept_all() {
-    while (true) {
+  // A few at a time, so that those who have come are looked at in between, however many more there are.
+  void accept_some() {
+    for (int i = 0; i < kAcceptsAtOnce; ++i) {
       auto socket = accept_connection(listener_.socket());
-      if (!socket.is_ok()) return notice(socket.status());
-      if (!socket->is_open()) return;
+      if (socket.is_ok() && !socket->is_open()) return;
       // More would be strangers who want to use up our descriptors.
-      if (callers_.size() >= 2 * links_.size() + 64) callers_.pop_front();
+      const bool is_full = !socket.is_ok() || callers_.size() >= 2 * links_.size() + kMostStrangers;
+      if (!socket.is_ok() && callers_.empty()) notice(socket.status());
+      if (is_full && !callers_.empty()) callers_.pop_front();
+      if (!socket.is_ok()) return;
       callers_.emplace_back();
       callers_.back().socket = std::move(socket).value();
+      if (!advance(callers_.back())) callers_.pop_back();
     }
   }
 

@@ -126,6 +126,15 @@ TEST_F(Rendezvous, StrangersAreRefusedAndDisturbNobody) {
   expect_meeting(2, "still fine");
 }
 
+// More than the server keeps: a rank that comes then takes the place of the oldest.
+TEST_F(Rendezvous, SilentStrangersKeepNobodyOut) {
+  start(2, {}, {milliseconds(60'000), 3});
+  std::vector<UniqueFd> strangers;
+  for (int i = 0; i < 400; ++i) strangers.push_back(connect_raw());
+  expect_meeting(2, "fine");
+  EXPECT_GE(ask([](auto& server) { return server.strangers_refused(); }), 100);
+}
+
 TEST_F(Rendezvous, ASlowClientIsAwaited) {
   start(2);
   std::thread slow([this] {

@@ -4,7 +4,9 @@
 #include <poll.h>
 
 #include <chrono>
+#include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "horovod_cpp/transport/tcp/handshake.h"
@@ -96,6 +98,16 @@ TEST_F(TcpMesh, StrangersDoNotDisturb) {
   expect_mesh();
 }
 
+// More than a rank keeps while it waits for the others.
+TEST_F(TcpMesh, SilentStrangersKeepNobodyOut) {
+  open(3);
+  std::vector<UniqueFd> strangers;
+  for (int i = 0; i < 900; ++i) {
+    if (i % 3 < 2) strangers.push_back(connect_now(loopback_of(i % 3)));
+  }
+  expect_mesh();
+}
+
 TEST_F(TcpMesh, EveryAddressIsTried) {
   open(3);
   // Somebody else's port, and nobody's.
@@ -139,6 +151,38 @@ TEST_F(TcpMesh, AnotherKeyIsNotLetIn) {
                                Deadline::after(std::chrono::milliseconds(300)));
     EXPECT_EQ(links.status().code(), StatusCode::timed_out);
   });
+}
+
+// Rank 1, played by hand: what it sends is good for this connection only.
+TEST_F(TcpMesh, ARecordedConnectionCannotBeRepeated) {
+  open(2);
+  const Greeting greeting = make_greeting(1, 0, 2, LinkPurpose::data).value();
+  KeyedHash recorded{};
+  // Connects with this greeting and the proof that `prove_it` makes of rank 0's answer.
+  const auto meet_rank_0 = [&](Deadline deadline,
+                               const std::function<KeyedHash(const Greeting&, const KeyedHash&)>& prove_it) {
+    const UniqueFd socket = connect_now(loopback_of(0));
+    Result<std::vector<UniqueFd>> met = Status::internal("did not run");
+    std::thread rank_0([&] { met = connect(0, "key", deadline); });
+    Greeting answer;
+    KeyedHash theirs{};
+    EXPECT_TRUE(send_all(socket.get(), std::as_bytes(std::span(&greeting, 1)), soon()).is_ok());
+    EXPECT_TRUE(receive_all(socket.get(), std::as_writable_bytes(std::span(&answer, 1)), soon()).is_ok());
+    EXPECT_TRUE(receive_all(socket.get(), theirs, soon()).is_ok());
+    EXPECT_TRUE(send_all(socket.get(), prove_it(answer, theirs), soon()).is_ok());
+    rank_0.join();
+    return met.status();
+  };
+  const Status first = meet_rank_0(soon(), [&](const Greeting& answer, const KeyedHash&) {
+    return recorded = prove("key", LinkSide::connected, greeting, answer);
+  });
+  EXPECT_TRUE(first.is_ok()) << first.message();
+  const auto shortly = [] { return Deadline::after(std::chrono::milliseconds(200)); };
+  const Status repeated = meet_rank_0(shortly(), [&](const Greeting&, const KeyedHash&) { return recorded; });
+  EXPECT_EQ(repeated.code(), StatusCode::timed_out) << "a recorded proof is good again";
+  const Status reflected =
+      meet_rank_0(shortly(), [&](const Greeting&, const KeyedHash& theirs) { return theirs; });
+  EXPECT_EQ(reflected.code(), StatusCode::timed_out) << "a rank's own proof is good for somebody else";
 }
 
 TEST_F(TcpMesh, ANonsenseCallIsRefused) {
