@@ -4,6 +4,7 @@
 
 #include "bindings/runtime/placement.h"
 #include "bindings/runtime/plugin_loader.h"
+#include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/process_sets.h"
 #include "horovod_cpp/rendezvous/client.h"
@@ -159,7 +160,7 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline) {
 }
 
 Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                Deadline deadline) {
+                                                std::chrono::seconds host_silence, Deadline deadline) {
   const Result<TcpListener> listener = TcpListener::open();
   HVD_RETURN_IF_ERROR(listener.status());
   std::vector<Bytes> encoded;
@@ -170,7 +171,12 @@ Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std:
                                  job_key, LinkPurpose::life, deadline);
   if (!links.is_ok()) return links.status();
   std::vector<UniqueFd> sockets;
-  for (TcpLink& link : links.value()) sockets.push_back(std::move(link.socket));
+  for (TcpLink& link : links.value()) {
+    if (link.socket.is_open() && host_silence.count() > 0) {
+      HVD_RETURN_IF_ERROR(end_when_host_is_silent(link.socket.get(), host_silence));
+    }
+    sockets.push_back(std::move(link.socket));
+  }
   return sockets;
 }
 

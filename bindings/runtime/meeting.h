@@ -42,8 +42,9 @@ struct LocalGroup {
 // Collective. `unavailable` on every rank if some ranks cannot share memory: they are on different hosts.
 Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline);
 
-// Collective. TCP sockets between all ranks, for the watcher of ranks on several hosts.
+// Collective. TCP sockets between all ranks, for the watcher of ranks on several hosts. They end when a host has been silent for
+// `host_silence` (0: as TCP likes).
 Result<std::vector<UniqueFd>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                Deadline deadline);
+                                                std::chrono::seconds host_silence, Deadline deadline);
 
 }  // namespace hvd

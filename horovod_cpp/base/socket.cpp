@@ -153,6 +153,25 @@ Status disable_nagle(int socket) {
   return {};
 }
 
+Status end_when_host_is_silent(int socket, std::chrono::seconds limit) {
+  const int on = 1;
+  const int seconds = static_cast<int>(std::min<std::chrono::seconds::rep>(limit.count(), 30'000));
+  const int milliseconds = 1000 * seconds;
+  const int idle = std::max(1, seconds / 3);
+  const int interval = std::max(1, seconds / 6);
+  const bool is_set =
+      ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) == 0 &&
+      ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval)) == 0 &&
+      ::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof(milliseconds)) == 0 &&
+      ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == 0;
+  return is_set ? Status() : last_error("cannot set TCP_USER_TIMEOUT");
+}
+
+bool is_silence_of_host(int error_number) {
+  return error_number == ETIMEDOUT || error_number == EHOSTUNREACH || error_number == ENETUNREACH ||
+         error_number == EHOSTDOWN || error_number == ENETDOWN;
+}
+
 Result<bool> wait_for_events(int fd, short events, Deadline deadline) {
   pollfd entry{fd, events, 0};
   while (true) {

@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -53,6 +54,12 @@ Result<UniqueFd> start_connect(const SocketAddress& address);
 int pending_error(int socket);
 // Small messages leave at once.
 Status disable_nagle(int socket);
+// A TCP connection ends with ETIMEDOUT, or with what the network says, once the other side's kernel has acknowledged nothing for so long,
+// also if nothing is sent. Only for connections whose messages are read at once: Linux counts a receiver whose buffer is full, as that of a
+// stopped process may be, as one that does not answer.
+Status end_when_host_is_silent(int socket, std::chrono::seconds limit);
+// Whether this errno value says so.
+bool is_silence_of_host(int error_number);
 
 // Waits until poll(2) reports one of `events` (or an error or hang-up); false if the deadline passed first.
 Result<bool> wait_for_events(int fd, short events, Deadline deadline);

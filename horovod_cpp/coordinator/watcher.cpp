@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/peer_process.h"
 #include "horovod_cpp/coordinator/watcher_messages.h"
@@ -43,7 +44,8 @@ Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<UniqueFd> links,
   if (pictures.signal.is_open() && !add(pictures.signal.get(), kSignal)) return os_error("epoll_ctl");
   std::vector<Peer> peers;
   for (std::size_t rank = 0; rank < links.size(); ++rank) {
-    Peer peer{std::move(links[rank]), UniqueFd(), {}, false, {}};
+    Peer peer;
+    peer.socket = std::move(links[rank]);
     if (peer.socket.is_open()) {
       peer.process = open_process(pid_of_peer(peer.socket.get()));
       if (!add(peer.socket.get(), rank)) return os_error("epoll_ctl");
@@ -127,7 +129,9 @@ bool Watcher::read_from(int rank) {
       continue;
     }
     if (got < 0 && errno == EINTR) continue;
-    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return true;
+    peer.error = got < 0 ? errno : 0;
+    return false;
   }
 }
 
@@ -139,8 +143,17 @@ void Watcher::stop_watching(const Peer& peer) {
 void Watcher::notice_end(int rank) {
   const Peer& peer = peers_[static_cast<std::size_t>(rank)];
   stop_watching(peer);
-  gathering_->ended(rank, "gone");
+  const bool is_silent = is_silence_of_host(peer.error);
+  gathering_->ended(rank, is_silent ? "on a host that does not answer" : "gone");
   monitor_->ended(rank);
+  if (is_silent) {
+    return lose(rank,
+                Status::aborted(text("the host of rank ", rank, " does not answer (", error_text(peer.error),
+                                     "): it is down, or the network between it "
+                                     "and the host of rank ",
+                                     pictures_.rank,
+                                     ". HVD_HEARTBEAT_TIMEOUT_SECONDS says how long it may be silent.")));
+  }
   const pid_t pid = pid_of_peer(peer.socket.get());
   lose(rank, Status::aborted(
                  text("rank ", rank, pid > 0 ? text(" (pid ", pid, ")") : "",

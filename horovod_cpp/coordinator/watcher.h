@@ -74,6 +74,7 @@ class Watcher {
     UniqueFd socket;
     UniqueFd process;  // pidfd; closed for a peer on another host
     Bytes unread;
+    int error = 0;           // errno with which the socket ended; 0: the other side closed it
     bool has_ended = false;  // said goodbye, or its loss was reported
     Bytes unsent;            // the rest of a message; guarded by send_mutex_
   };
