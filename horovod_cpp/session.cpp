@@ -149,6 +149,8 @@ void Session::stop_timeline() { body_->logbook_.timeline().stop(); }
 void Session::mark_step() { body_->logbook_.recorder().mark_step(); }
 void Session::tell_picture(const std::string& why) { body_->tell_picture(why); }
 
+std::string Session::trouble_of(int rank) const { return body_->trouble_of(rank); }
+
 void Session::abort(const Status& why) { body_->fail(why); }
 Status Session::status() const { return body_->latch_.status(); }
 Status Session::shutdown(Deadline deadline) { return body_->shutdown(deadline); }

@@ -109,6 +109,8 @@ class Session {
   void mark_step();
   // One rank logs what all are doing, as words: who has not submitted what, and who waits for it. Does not block. `why`: for people.
   void tell_picture(const std::string& why);
+  // What is known to hold up the process of that rank, if it is on this host: "its process is stopped …"; empty: nothing.
+  std::string trouble_of(int rank) const;
 
   // Ends the Session on this rank with `why`: pending Work ends with it, the other ranks notice.
   void abort(const Status& why);

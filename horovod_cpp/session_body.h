@@ -26,7 +26,8 @@ class Session::Body {
         coordinator_({parts_.placement.rank, parts_.placement.size, parts_.config, *parts_.control,
                       raw(parts_.collectives), declarations_, latch_, *parts_.clock,
                       [this](const Status& why) { fail_from_coordinator(why); }, logbook_,
-                      [this] { tell_picture("an operation is late"); }}) {}
+                      [this] { tell_picture("an operation is late"); },
+                      [this](int rank) { return trouble_of(rank); }}) {}
 
   ~Body() {
     if (!is_over()) fail(Status::shut_down(text("rank ", parts_.placement.rank, parting_words())));
@@ -90,6 +91,8 @@ class Session::Body {
       logbook_.tell_alone(why, living_epochs());
     }
   }
+
+  std::string trouble_of(int rank) const { return watcher_ ? watcher_->trouble_of(rank) : ""; }
 
   Status start_timeline(const std::string& file, bool mark_cycles, bool goes_on = false) {
     HVD_RETURN_IF_ERROR(logbook_.timeline().start(

@@ -5,6 +5,7 @@
 #include "bindings/runtime/agreement.h"
 #include "bindings/runtime/placement.h"
 #include "bindings/runtime/plugin_loader.h"
+#include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/process_sets.h"
 #include "horovod_cpp/rendezvous/client.h"
@@ -187,9 +188,14 @@ Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, con
 }
 
 Result<std::vector<SecureSocket>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                    LossLine& losses, Deadline deadline) {
+                                                    LossLine& losses, std::chrono::seconds host_silence,
+                                                    Deadline deadline) {
   auto links = connect_all(bootstrap, job_key, LinkPurpose::life, losses, deadline);
   HVD_RETURN_IF_ERROR(links.status());
+  for (const TcpLink& link : links.value()) {
+    if (link.socket.is_open() && host_silence.count() > 0)
+      HVD_RETURN_IF_ERROR(end_when_host_is_silent(link.socket.get(), host_silence));
+  }
   return secure_links(bootstrap.rank(), std::move(links).value(), deadline);
 }
 

@@ -49,8 +49,10 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline);
 Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, const std::string& job_key,
                                                        bool encrypt, LossLine& losses, Deadline deadline);
 
-// Collective. TLS between all ranks, for the watcher of ranks on several hosts.
+// Collective. TLS between all ranks, for the watcher of ranks on several hosts. The links end when a host has been silent for `host_silence` (0: as TCP
+// likes).
 Result<std::vector<SecureSocket>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                    LossLine& losses, Deadline deadline);
+                                                    LossLine& losses, std::chrono::seconds host_silence,
+                                                    Deadline deadline);
 
 }  // namespace hvd

@@ -164,7 +164,8 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
   if (local.is_ok()) {
     parts.peer_links = plain(std::move(local->links));
   } else if (launch.launcher == Launcher::hvdrun) {
-    auto links = open_remote_links(bootstrap, meeting->job_key, meeting->losses, deadline);
+    auto links =
+        open_remote_links(bootstrap, meeting->job_key, meeting->losses, config.heartbeat_timeout, deadline);
     HVD_RETURN_IF_ERROR(agree_on_connections(bootstrap, links.status(), deadline));
     parts.peer_links = std::move(links).value();
   }

@@ -191,6 +191,8 @@ void GradientExchange::watch_for_stall() {
       words += text(", which still has to produce ", names.size(), " of ", gradients_.size(), " gradients ('",
                     names.front(), names.size() > 1 ? "', …)" : "')");
     }
+    const std::string trouble = context_->session().trouble_of(one.rank);
+    if (!trouble.empty()) words += ", and " + trouble;
   }
   const std::string story = text("rank ", context_->rank(), " has waited ", waited.count(),
                                  " s at the end of a backward", name_of_operation(""), " for ", words);

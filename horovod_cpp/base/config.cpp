@@ -76,6 +76,7 @@ Result<Config> Config::from(const EnvironmentLookup& lookup) {
   HVD_RETURN_IF_ERROR(read_number(lookup, "SHUTDOWN_TIMEOUT", 0, config.shutdown_timeout));
   HVD_RETURN_IF_ERROR(read_number(lookup, "STALL_CHECK_TIME_SECONDS", 0, config.stall_warning));
   HVD_RETURN_IF_ERROR(read_number(lookup, "STALL_SHUTDOWN_TIME_SECONDS", 0, config.stall_shutdown));
+  HVD_RETURN_IF_ERROR(read_number(lookup, "HEARTBEAT_TIMEOUT_SECONDS", 0, config.heartbeat_timeout));
   int stall_check_disabled = 0;
   HVD_RETURN_IF_ERROR(read_number(lookup, "STALL_CHECK_DISABLE", 0, stall_check_disabled));
   if (stall_check_disabled != 0) config.stall_warning = std::chrono::seconds(0);

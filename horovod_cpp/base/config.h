@@ -42,6 +42,8 @@ struct Config {
   std::chrono::seconds stall_warning{60};
   // STALL_SHUTDOWN_TIME_SECONDS: … and for this long ends the job; 0: never.
   std::chrono::seconds stall_shutdown{0};
+  // HEARTBEAT_TIMEOUT_SECONDS: how long a rank's host may acknowledge nothing before the rank is lost; 0: as long as TCP goes on trying.
+  std::chrono::seconds heartbeat_timeout{30};
   // STATIC_PLAN: 0 has every step of a DistributedOptimizer negotiated; 1 lets ranks of one host reduce gradients by a fixed plan after the
   // first.
   bool static_plan = true;

@@ -16,6 +16,7 @@ constexpr std::string_view kOurs[] = {
     "CROSS_RANK",
     "CROSS_SIZE",
     "FUSION_THRESHOLD",
+    "HEARTBEAT_TIMEOUT_SECONDS",
     "JOB_KEY_FD",
     "JOB_KEY_FILE",
     "LOCAL_RANK",

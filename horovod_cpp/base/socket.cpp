@@ -155,6 +155,25 @@ Status disable_nagle(int socket) {
   return {};
 }
 
+Status end_when_host_is_silent(int socket, std::chrono::seconds limit) {
+  const int on = 1;
+  const int seconds = static_cast<int>(std::min<std::chrono::seconds::rep>(limit.count(), 30'000));
+  const int milliseconds = 1000 * seconds;
+  const int idle = std::max(1, seconds / 3);
+  const int interval = std::max(1, seconds / 6);
+  const bool is_set =
+      ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) == 0 &&
+      ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval)) == 0 &&
+      ::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof(milliseconds)) == 0 &&
+      ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == 0;
+  return is_set ? Status() : last_error("cannot set TCP_USER_TIMEOUT");
+}
+
+bool is_silence_of_host(int error_number) {
+  return error_number == ETIMEDOUT || error_number == EHOSTUNREACH || error_number == ENETUNREACH ||
+         error_number == EHOSTDOWN || error_number == ENETDOWN;
+}
+
 Result<bool> wait_for_events(int fd, short events, Deadline deadline) {
   pollfd entry{fd, events, 0};
   while (true) {
@@ -176,7 +195,8 @@ Progress send_some(int socket, std::span<const std::byte> first, std::span<const
     const ssize_t sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) return {static_cast<std::size_t>(sent), true};
     if (errno == EINTR) continue;
-    return {0, would_block(errno) || errno == ENOBUFS};
+    const bool is_open = would_block(errno) || errno == ENOBUFS;
+    return {0, is_open, is_open ? 0 : errno};
   }
 }
 
@@ -186,7 +206,8 @@ Progress receive_some(int socket, std::span<std::byte> bytes) {
     if (received > 0) return {static_cast<std::size_t>(received), true};
     if (received == 0) return {0, bytes.empty()};
     if (errno == EINTR) continue;
-    return {0, would_block(errno)};
+    const bool is_open = would_block(errno);
+    return {0, is_open, is_open ? 0 : errno};
   }
 }
 

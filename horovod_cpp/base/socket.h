@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -51,6 +52,12 @@ Result<UniqueFd> start_connect(const SocketAddress& address);
 int pending_error(int socket);
 // Small messages leave at once.
 Status disable_nagle(int socket);
+// A TCP connection ends with ETIMEDOUT, or with what the network says, once the other side's kernel has acknowledged nothing for so long,
+// also if nothing is sent. Only for connections whose messages are read at once: Linux counts a receiver whose buffer is full, as that of a
+// stopped process may be, as one that does not answer.
+Status end_when_host_is_silent(int socket, std::chrono::seconds limit);
+// Whether this errno value says so.
+bool is_silence_of_host(int error_number);
 
 // Waits until poll(2) reports one of `events` (or an error or hang-up); false if the deadline passed first.
 Result<bool> wait_for_events(int fd, short events, Deadline deadline);
@@ -63,6 +70,7 @@ Status receive_all(int socket, std::span<std::byte> bytes, Deadline deadline);
 struct Progress {
   std::size_t bytes = 0;
   bool is_open = true;  // false: the other side closed, reset or shut down the connection
+  int error = 0;        // why it is not open, if it broke: errno
 };
 Progress send_some(int socket, std::span<const std::byte> first, std::span<const std::byte> second = {});
 Progress receive_some(int socket, std::span<std::byte> bytes);

@@ -132,7 +132,7 @@ void Coordinator::remember_news() {
 Status Coordinator::check_stalls() {
   if (!stalls_.is_on() || !negotiator_.has_waiting()) return {};
   const auto waiting = negotiator_.waiting();
-  StallMonitor::Verdict verdict = stalls_.check(parts_.clock.now(), waiting);
+  StallMonitor::Verdict verdict = stalls_.check(parts_.clock.now(), waiting, parts_.trouble_of);
   for (const std::string& warning : verdict.warnings) log_.warning(warning);
   if (!verdict.warnings.empty()) parts_.tell_picture();
   return verdict.end;

@@ -42,7 +42,8 @@ class Coordinator {
     const Clock& clock;
     std::function<void(const Status&)> fail;  // latches the Session and wakes everyone who blocks
     Logbook& logbook;
-    std::function<void()> tell_picture;  // of what all ranks are doing; does not block
+    std::function<void()> tell_picture;               // of what all ranks are doing; does not block
+    std::function<std::string(int rank)> trouble_of;  // as of a Watcher
   };
   explicit Coordinator(Parts parts);
 

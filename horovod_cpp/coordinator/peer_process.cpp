@@ -25,15 +25,15 @@ UniqueFd open_process(pid_t pid) {
   return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }
 
-std::string words_for_process(pid_t pid) {
-  if (pid == 0) return "its process is stopped, or its host has no time for it";
+std::string trouble_of_process(pid_t pid) {
+  if (pid == 0) return "";
   std::string stat;
   std::ifstream file(text("/proc/", pid, "/stat"));
   std::getline(file, stat);
-  return words_for_process(pid, stat);
+  return trouble_of_process(pid, stat);
 }
 
-std::string words_for_process(pid_t pid, std::string_view stat) {
+std::string trouble_of_process(pid_t pid, std::string_view stat) {
   // The state follows the name, which is in parentheses and may hold anything.
   const std::size_t name_end = stat.rfind(") ");
   const char state =
@@ -42,13 +42,11 @@ std::string words_for_process(pid_t pid, std::string_view stat) {
     case 'T':
       return text("its process is stopped (SIGSTOP or a terminal); kill -CONT ", pid, " lets it go on");
     case 't':
-      return "its process is held by a debugger";
+      return "a debugger holds its process";
     case 'D':
-      return "its process waits for a disk or a device that does not answer";
-    case '?':
-      return "nothing is known of its process";
+      return "its process waits for a disk or a device";
     default:
-      return text("its process lives (state ", state, "), but gets no processor, or is out of memory");
+      return "";
   }
 }
 

@@ -16,9 +16,9 @@ namespace hvd {
 pid_t pid_of_peer(int socket);
 // A pidfd; closed if there is no pid, it is this process (ranks as threads), or the kernel has no pidfds.
 UniqueFd open_process(pid_t pid);
-// What it is doing, by /proc, as the end of a sentence: "its process is stopped …".
-std::string words_for_process(pid_t pid);
+// Why it cannot go on, by /proc: "its process is stopped …"; empty if nothing is known to hold it up.
+std::string trouble_of_process(pid_t pid);
 // Pure: the same from the content of /proc/PID/stat.
-std::string words_for_process(pid_t pid, std::string_view stat);
+std::string trouble_of_process(pid_t pid, std::string_view stat);
 
 }  // namespace hvd

@@ -17,8 +17,8 @@ std::chrono::milliseconds StallMonitor::interval() const {
   return std::max(std::chrono::milliseconds(50), std::chrono::milliseconds(shortest) / 4);
 }
 
-StallMonitor::Verdict StallMonitor::check(Clock::time_point now,
-                                          std::span<const Negotiator::Waiting> waiting) {
+StallMonitor::Verdict StallMonitor::check(Clock::time_point now, std::span<const Negotiator::Waiting> waiting,
+                                          const std::function<std::string(int rank)>& trouble_of) {
   Verdict verdict;
   std::map<std::string, Since> still;
   for (const Negotiator::Waiting& operation : waiting) {
@@ -26,8 +26,14 @@ StallMonitor::Verdict StallMonitor::check(Clock::time_point now,
     Since since = known == since_.end() ? Since{now} : known->second;
     const auto waited = std::chrono::duration_cast<std::chrono::seconds>(now - since.first_seen);
     const auto story = [&] {
-      return text(describe(*operation.declaration), " has waited ", waited.count(), " s: submitted by ",
-                  name_of_ranks(operation.ready_ranks), ", not by ", name_of_ranks(operation.missing_ranks));
+      std::string words =
+          text(describe(*operation.declaration), " has waited ", waited.count(), " s: submitted by ",
+               name_of_ranks(operation.ready_ranks), ", not by ", name_of_ranks(operation.missing_ranks));
+      for (const int rank : operation.missing_ranks) {
+        const std::string trouble = trouble_of ? trouble_of(rank) : "";
+        if (!trouble.empty()) words += text("; rank ", rank, ": ", trouble);
+      }
+      return words;
     };
     if (warn_after_.count() > 0 && waited >= warn_after_ && !since.is_reported) {
       since.is_reported = true;

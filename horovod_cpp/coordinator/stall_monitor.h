@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -27,8 +28,10 @@ class StallMonitor {
     std::vector<std::string> warnings;
     Status end;  // failed: the job is to end with it
   };
-  // `waiting` is everything that waits now. Only the lowest rank that waits for an operation warns about it.
-  Verdict check(Clock::time_point now, std::span<const Negotiator::Waiting> waiting);
+  // `waiting` is everything that waits now. Only the lowest rank that waits for an operation warns about it. `trouble_of`: what is known to
+  // hold up a rank, or nothing.
+  Verdict check(Clock::time_point now, std::span<const Negotiator::Waiting> waiting,
+                const std::function<std::string(int rank)>& trouble_of = nullptr);
 
  private:
   struct Since {

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "horovod_cpp/base/process_limits.h"
+#include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/peer_process.h"
 #include "horovod_cpp/coordinator/watcher_messages.h"
@@ -137,7 +138,10 @@ bool Watcher::read_from(int rank) {
   std::array<std::byte, 4096> buffer{};
   while (true) {
     const Progress got = receive_some(peer, buffer);
-    if (got.bytes == 0) return got.is_open;
+    if (got.bytes == 0) {
+      peer.error = got.error;
+      return got.is_open;
+    }
     peer.unread.insert(peer.unread.end(), buffer.begin(),
                        buffer.begin() + static_cast<std::ptrdiff_t>(got.bytes));
     parse(rank);
@@ -157,8 +161,17 @@ void Watcher::stop_watching(const Peer& peer) {
 void Watcher::notice_end(int rank) {
   const Peer& peer = peers_[static_cast<std::size_t>(rank)];
   stop_watching(peer);
-  gathering_->ended(rank, "gone");
+  const bool is_silent = is_silence_of_host(peer.error);
+  gathering_->ended(rank, is_silent ? "on a host that does not answer" : "gone");
   monitor_->ended(rank);
+  if (is_silent) {
+    return lose(rank,
+                Status::aborted(text("the host of rank ", rank, " does not answer (", error_text(peer.error),
+                                     "): it is down, or the network between it "
+                                     "and the host of rank ",
+                                     pictures_.rank,
+                                     ". HVD_HEARTBEAT_TIMEOUT_SECONDS says how long it may be silent.")));
+  }
   const pid_t pid = pid_of_peer(peer.socket.fd());
   lose(rank, Status::aborted(
                  text("rank ", rank, pid > 0 ? text(" (pid ", pid, ")") : "",

@@ -5,7 +5,7 @@
 // may keep its socket open. A peer that fails says why, so that all ranks name the first cause.
 // It also carries pictures of what each rank is doing (picture_gathering.h), and asks peers that this rank waits for whether they are there
 // (peer_monitor.h).
-// Threading: announce, say_goodbye and want_picture may be called from any thread.
+// Threading: announce, say_goodbye, want_picture and trouble_of may be called from any thread.
 #pragma once
 
 #include <functional>
@@ -63,6 +63,8 @@ class Watcher {
   void say_goodbye();
   // Tells every peer why this rank fails.
   void announce(const Status& why);
+  // What is known to hold up the process of that rank, on this host: "its process is stopped …"; empty: nothing.
+  std::string trouble_of(int rank) const;
   // One rank of those that want it at about the same time tells the picture of all.
   void want_picture(const std::string& why);
   // The same when the world has failed. Once.
@@ -73,6 +75,7 @@ class Watcher {
     SecureSocket socket;  // guarded by send_mutex_ from start on
     UniqueFd process;     // pidfd; closed for a peer on another host
     Bytes unread;
+    int error = 0;           // errno with which the socket ended; 0: the other side closed it
     bool has_ended = false;  // said goodbye, or its loss was reported
     Bytes unsent;            // the rest of a message; guarded by send_mutex_
   };

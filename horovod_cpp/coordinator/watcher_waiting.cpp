@@ -22,12 +22,18 @@ void Watcher::look_at_peers() {
   if (findings.held_up) tell_of(*findings.held_up);
 }
 
+std::string Watcher::trouble_of(int rank) const {
+  return trouble_of_process(pid_of_peer(peers_[static_cast<std::size_t>(rank)].socket.fd()));
+}
+
 void Watcher::tell_of(const PeerMonitor::Silent& silent) {
   const pid_t pid = pid_of_peer(peers_[static_cast<std::size_t>(silent.rank)].socket.fd());
+  const std::string trouble = trouble_of_process(pid);
   const std::string story =
       text("rank ", silent.rank, pid > 0 ? text(" (pid ", pid, ")") : "", " has not answered for ",
-           silent.time.count(), " s: ", words_for_process(pid), ". Rank ", pictures_.rank, " waits in ",
-           waiting_.what());
+           silent.time.count(),
+           " s: ", trouble.empty() ? "its process is stopped, or gets no processor or memory" : trouble,
+           ". Rank ", pictures_.rank, " waits in ", waiting_.what());
   if (silent.is_to_be_told) {
     waiting_.warn(story);
     gathering_->want("a rank does not answer", std::chrono::steady_clock::now());

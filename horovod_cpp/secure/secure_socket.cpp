@@ -31,6 +31,7 @@ using Key = std::array<unsigned char, kKeyBytes>;
 struct Wire {
   int fd = -1;
   bool is_closed = false;  // by the other side
+  int error = 0;           // errno, if it broke
 };
 
 Wire& wire_of(BIO* bio) { return *static_cast<Wire*>(::BIO_get_data(bio)); }
@@ -43,6 +44,7 @@ int write_bio(BIO* bio, const char* bytes, int length) {
   if (progress.bytes > 0) return static_cast<int>(progress.bytes);
   if (progress.is_open) BIO_set_retry_write(bio);
   wire_of(bio).is_closed = !progress.is_open;
+  wire_of(bio).error = progress.error;
   return -1;
 }
 
@@ -53,6 +55,7 @@ int read_bio(BIO* bio, char* bytes, int length) {
   if (progress.bytes > 0) return static_cast<int>(progress.bytes);
   if (progress.is_open) BIO_set_retry_read(bio);
   wire_of(bio).is_closed = !progress.is_open;
+  wire_of(bio).error = progress.error;
   return progress.is_open ? -1 : 0;
 }
 
@@ -250,7 +253,7 @@ Progress SecureSocket::receive_some(std::span<std::byte> bytes) {
   const short wanted = tls_->wanted;
   const bool is_open = tls_->may_go_on(got);
   tls_->wanted = wanted;
-  return {0, is_open};
+  return {0, is_open, is_open ? 0 : tls_->wire.error};
 }
 
 Status SecureSocket::send_all(std::span<const std::byte> bytes, Deadline deadline) {

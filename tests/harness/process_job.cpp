@@ -178,6 +178,8 @@ Status ProcessJob::wait_until_reached(int rank, const std::string& point) {
                        text("rank ", rank, " has not reached '", point, "'"));
 }
 
+void ProcessJob::leave_file(const std::string& name) const { std::ofstream(folder_ + "/" + name); }
+
 bool ProcessJob::wait_for_launcher(steady_clock::time_point until) {
   while (launcher_ > 0) {
     int status = 0;

@@ -76,6 +76,9 @@ class ProcessJob {
   // Returns when the rank has called process_reached(point).
   Status wait_until_reached(int rank, const std::string& point);
 
+  // An empty file in process_folder(): the ranks may look for it.
+  void leave_file(const std::string& name) const;
+
   // Waits for the launcher to end, looks for what it left behind, and removes the job's folder. Call once.
   ProcessResult finish();
 

@@ -141,5 +141,70 @@ TEST(Elastic, WhoIsGivenUpIsToldToLeave) {
   }
 }
 
+// How long a rank may be silent: longer than a busy machine holds one up when it starts. ThreadSanitizer makes everything slow.
+#ifdef HVD_TEST_IS_SANITIZED
+constexpr int kSilence = 10;
+#else
+constexpr int kSilence = 3;
+#endif
+
+ProcessOptions with_silence(ProcessOptions options) {
+  options.environment.emplace_back("HVD_STALL_SHUTDOWN_TIME_SECONDS", std::to_string(kSilence));
+  return options;
+}
+
+// Stops the rank after a random time of training.
+void stop(ProcessJob& job, int rank, std::mt19937_64& random) {
+  for (int each = 0; each < kElasticRanks; ++each) {
+    const Status reached = job.wait_until_reached(each, "training");
+    ASSERT_TRUE(reached.is_ok()) << reached.message();
+  }
+  std::this_thread::sleep_for(std::chrono::microseconds(random() % 100'000));
+  ASSERT_TRUE(job.kill_rank(rank, SIGSTOP).is_ok());
+}
+
+// A random rank at a random moment, on shared memory and over TCP in turn. It wakes while the others train on without it.
+TEST(Elastic, WhoIsStoppedIsGivenUpAndDisturbsNobodyWhenItWakes) {
+  int round = 0;
+  for_each_seed(2, 100, [&](std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    const int stopped = static_cast<int>(random() % kElasticRanks);
+    const std::vector<int> left = others({stopped});
+    ProcessJob job(kElasticRanks, "trains_on",
+                   with_silence(round++ % 2 == 0 ? elastic(3) : elastic(3, kTcp)));
+    stop(job, stopped, random);
+    const Status goes_on = job.wait_until_reached(left.front(), "training again");
+    ASSERT_TRUE(goes_on.is_ok()) << goes_on.message();
+    ASSERT_TRUE(job.kill_rank(stopped, SIGCONT).is_ok());
+    const ProcessResult result = job.finish();
+    expect_good_end(result, left);
+    EXPECT_NE(result.err.find(text("rank ", stopped, " was given up")), std::string::npos)
+        << result.describe();
+    EXPECT_EQ(result.err.find("exited"), result.err.rfind("exited")) << "only one\n" << result.describe();
+  });
+}
+
+TEST(Elastic, WithoutMinNpARankThatIsStoppedEndsTheJobIfAsked) {
+  for (const Environment& environment : {Environment{}, kTcp}) {
+    with_a_seed([&](std::uint64_t seed) {
+      std::mt19937_64 random(seed);
+      ProcessOptions options;
+      options.environment = environment;
+      options.launcher_arguments = {"--failure-grace", "1"};
+      ProcessJob job(kElasticRanks, "trains_on", with_silence(std::move(options)));
+      stop(job, 2, random);
+      const ProcessResult result = job.finish();
+      EXPECT_NE(result.exit_code, 0) << result.describe();
+      EXPECT_FALSE(result.timed_out) << result.describe();
+      EXPECT_TRUE(result.leftovers.empty()) << result.describe();
+      // By whichever of those who wait notices first.
+      EXPECT_NE(result.err.find("rank 2"), std::string::npos) << result.describe();
+      EXPECT_NE(result.err.find("its process is stopped (SIGSTOP or a terminal); kill -CONT "),
+                std::string::npos)
+          << result.describe();
+    });
+  }
+}
+
 }  // namespace
 }  // namespace hvd

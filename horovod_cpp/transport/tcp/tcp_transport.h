@@ -1,7 +1,8 @@
 // The Transport over one TCP connection to each rank.
 //
 // A peer that dies, leaves or aborts closes its connections: the calls of others that need it end with
-// aborted, naming it. A peer whose host falls silent is noticed by deadlines only.
+// aborted, naming it. A peer whose host falls silent is noticed by deadlines only, or
+// by others who watch it (Session's watcher) and abort.
 #pragma once
 
 #include <memory>

@@ -30,6 +30,9 @@ TEST(Config, DefaultsAndBothPrefixes) {
                 .fusion_threshold_bytes,
             7U);
   EXPECT_EQ(Config::from(from({{"HOROVOD_STALL_CHECK_DISABLE", "1"}})).value().stall_warning.count(), 0);
+  EXPECT_EQ(Config::from(from({})).value().heartbeat_timeout.count(), 30);
+  EXPECT_EQ(Config::from(from({{"HVD_HEARTBEAT_TIMEOUT_SECONDS", "0"}})).value().heartbeat_timeout.count(),
+            0);
 }
 
 TEST(Config, BadValuesNameTheVariableAndTheRemedy) {

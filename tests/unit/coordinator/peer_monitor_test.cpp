@@ -266,13 +266,13 @@ TEST(Position, GoesOverTheLink) {
   EXPECT_FALSE(position_in_words("this is too long").has_value());
 }
 
-TEST(PeerProcess, ItsStateInWords) {
-  EXPECT_EQ(words_for_process(12, "12 (a) ) b) T 1 12"),
+TEST(PeerProcess, WhatHoldsItUp) {
+  EXPECT_EQ(trouble_of_process(12, "12 (a) ) b) T 1 12"),
             "its process is stopped (SIGSTOP or a terminal); kill -CONT 12 lets it go on");
-  EXPECT_EQ(words_for_process(12, "12 (train) t 1 12"), "its process is held by a debugger");
-  EXPECT_NE(words_for_process(12, "12 (train) S 1 12").find("(state S)"), std::string::npos);
-  for (const char* stat : {"", "12 (train", "12 (train) "})
-    EXPECT_EQ(words_for_process(12, stat), "nothing is known of its process");
+  EXPECT_EQ(trouble_of_process(12, "12 (train) t 1 12"), "a debugger holds its process");
+  EXPECT_NE(trouble_of_process(12, "12 (train) D 1 12"), "");
+  for (const char* stat : {"12 (train) S 1 12", "12 (train) R 1 12", "", "12 (train", "12 (train) "})
+    EXPECT_EQ(trouble_of_process(12, stat), "");
 }
 
 }  // namespace

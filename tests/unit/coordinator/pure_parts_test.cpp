@@ -4,6 +4,7 @@
 #include <limits>
 #include <random>
 
+#include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/declaration.h"
 #include "horovod_cpp/coordinator/declaration_table.h"
 #include "horovod_cpp/coordinator/fusion_planner.h"
@@ -248,7 +249,11 @@ TEST(StallMonitor, WarnsOnceAndEndsOnlyIfAsked) {
       << warned.warnings[0];
   EXPECT_TRUE(monitor.check(start + seconds(99), waiting).warnings.empty());
   EXPECT_TRUE(monitor.check(start + seconds(99), waiting).end.is_ok());
-  EXPECT_EQ(monitor.check(start + seconds(100), waiting).end.code(), StatusCode::aborted);
+  const auto ended =
+      monitor.check(start + seconds(100), waiting, [](int rank) { return text("trouble of ", rank); });
+  EXPECT_EQ(ended.end.code(), StatusCode::aborted);
+  EXPECT_NE(ended.end.message().find("not by rank 1; rank 1: trouble of 1; ended"), std::string::npos)
+      << ended.end.message();
 
   StallMonitor other_rank(2, seconds(60), seconds(0));
   static_cast<void>(other_rank.check(start, waiting));
