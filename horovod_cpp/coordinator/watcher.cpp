@@ -1,5 +1,6 @@
 #include "horovod_cpp/coordinator/watcher.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -34,6 +35,14 @@ pid_t pid_of_peer(int socket) {
 UniqueFd open_process(pid_t pid) {
   if (pid == 0 || pid == ::getpid()) return UniqueFd();
   return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
+// A process that dies closes its sockets first, and then is seen by its parent. Whoever notices the former must not be seen by the launcher
+// before: it would be taken for the first that failed.
+void let_it_die(int process) {
+  constexpr int kPatienceMs = 200;
+  pollfd ended{process, POLLIN, 0};
+  ::poll(&ended, 1, kPatienceMs);
 }
 
 Status os_error(const char* what) { return Status::internal(text(what, ": ", std::strerror(errno))); }
@@ -150,6 +159,7 @@ void Watcher::stop_watching(const Peer& peer) {
 void Watcher::notice_end(int rank) {
   const Peer& peer = peers_[static_cast<std::size_t>(rank)];
   stop_watching(peer);
+  if (peer.process.is_open() && !peer.has_ended) let_it_die(peer.process.get());
   gathering_->ended(rank, "gone");
   const pid_t pid = pid_of_peer(peer.socket.get());
   lose(rank, Status::aborted(

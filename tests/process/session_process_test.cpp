@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <sstream>
 #include <thread>
 
 #include "horovod_cpp/base/text.h"
@@ -17,6 +16,7 @@
 #include "tests/harness/process_case.h"
 #include "tests/harness/process_job.h"
 #include "tests/harness/seed.h"
+#include "tests/process/last_words.h"
 #include "tests/ranks/any_order.h"
 #include "tests/ranks/every_operation.h"
 
@@ -194,19 +194,6 @@ class Processes : public testing::TestWithParam<World> {
     return options;
   }
 };
-
-// How many ranks ended with an error of their own that names the victim.
-int survivors_that_name(int victim, const std::string& errors) {
-  std::istringstream lines(errors);
-  int count = 0;
-  for (std::string line; std::getline(lines, line);) {
-    const std::size_t failed = line.find("case failed on rank ");
-    const std::size_t colon = line.find(": ", failed == std::string::npos ? 0 : failed);
-    if (failed == std::string::npos || colon == std::string::npos) continue;
-    if (line.find("rank " + std::to_string(victim), colon) != std::string::npos) ++count;
-  }
-  return count;
-}
 
 std::vector<World> worlds() {
   return {
