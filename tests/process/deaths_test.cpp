@@ -113,7 +113,7 @@ class Deaths : public testing::TestWithParam<World> {
     EXPECT_EQ(result.exit_code, exit_status) << result.describe();
     EXPECT_FALSE(result.timed_out) << result.describe();
     EXPECT_TRUE(result.leftovers.empty()) << result.describe();
-    EXPECT_EQ(result.err.find("was ended by hvdrun"), std::string::npos) << result.describe();
+    EXPECT_EQ(result.err.find(" ended by hvdrun"), std::string::npos) << result.describe();
   }
   static void expect_first_words(const ProcessResult& result, int rank, const std::string& how) {
     const auto words = words_of_hvdrun(result.err);
