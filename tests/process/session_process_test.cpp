@@ -215,23 +215,25 @@ INSTANTIATE_TEST_SUITE_P(Launchers, Processes, testing::ValuesIn(worlds()),
                          [](const auto& info) { return info.param.name; });
 
 TEST_P(Processes, AnyOrderOfSubmission) {
-  ProcessOptions with_seed = options(4);
-  const std::string seed = std::to_string(std::random_device()());
-  with_seed.case_arguments = {seed};
-  const ProcessResult result = run_processes(4, "any_order", with_seed);
-  EXPECT_TRUE(result.is_clean()) << "seed " << seed << "\n" << result.describe();
-  EXPECT_NE(result.out.find(GetParam().backends), std::string::npos) << result.describe();
+  with_a_seed([](std::uint64_t seed) {
+    ProcessOptions with_seed = options(4);
+    with_seed.case_arguments = {std::to_string(seed)};
+    const ProcessResult result = run_processes(4, "any_order", with_seed);
+    EXPECT_TRUE(result.is_clean()) << result.describe();
+    EXPECT_NE(result.out.find(GetParam().backends), std::string::npos) << result.describe();
+  });
 }
 
 TEST_P(Processes, EveryOperation) {
   const bool is_full = test_rounds(0, 1) > 0;
   for (const int n : is_full ? std::vector<int>{1, 2, 3, 4, 7} : std::vector<int>{3, 4}) {
-    ProcessOptions with_seed = options(n);
-    const std::string seed = std::to_string(std::random_device()());
-    with_seed.case_arguments = {seed};
-    with_seed.time_limit = std::chrono::minutes(4);
-    const ProcessResult result = run_processes(n, "every_operation", with_seed);
-    EXPECT_TRUE(result.is_clean()) << "seed " << seed << "\n" << result.describe();
+    with_a_seed([n](std::uint64_t seed) {
+      ProcessOptions with_seed = options(n);
+      with_seed.case_arguments = {std::to_string(seed)};
+      with_seed.time_limit = std::chrono::minutes(4);
+      const ProcessResult result = run_processes(n, "every_operation", with_seed);
+      EXPECT_TRUE(result.is_clean()) << result.describe();
+    });
   }
 }
 
