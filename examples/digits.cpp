@@ -190,6 +190,7 @@ int main(int argc, char** argv) {
     examples::share_cores();
     train(settings);
     hvd::shutdown();
+    return EXIT_SUCCESS;
   } catch (const std::exception& failure) {
     std::cerr << "digits: " << failure.what() << std::endl;
     return EXIT_FAILURE;

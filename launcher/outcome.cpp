@@ -19,9 +19,10 @@ bool is_cause(const RankEnd& end) {
   return end.signal != 0 && end.signal != SIGABRT && end.signal != SIGTERM && end.signal != SIGPIPE;
 }
 
-std::string how(const RankEnd& end) {
+std::string how(const RankEnd& end, bool is_one = true) {
   if (end.signal != 0)
-    return text(end.ended_by_us ? "was ended by hvdrun with " : "was killed by ", name_of_signal(end.signal));
+    return text(is_one ? "was " : "were ", end.ended_by_us ? "ended by hvdrun with " : "killed by ",
+                name_of_signal(end.signal));
   return text("exited with status ", end.exit_code);
 }
 
@@ -58,16 +59,17 @@ std::vector<std::string> left_before(const std::vector<RankEnd>& ends, const Ran
 
 // "ranks 0, 3 exited with status 1"
 std::vector<std::string> others(const std::vector<RankEnd>& ends, const RankEnd* cause) {
-  std::vector<std::pair<std::string, std::vector<int>>> groups;
+  std::vector<std::pair<RankEnd, std::vector<int>>> groups;  // one of each, and the ranks of all
   for (const auto& end : ends) {
     if (&end == cause || !end.failed()) continue;
-    const std::string words = how(end);
-    auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == words; });
-    if (group == groups.end()) group = groups.insert(groups.end(), {words, {}});
+    auto group =
+        std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return how(g.first) == how(end); });
+    if (group == groups.end()) group = groups.insert(groups.end(), {end, {}});
     group->second.push_back(end.rank);
   }
   std::vector<std::string> lines;
-  for (const auto& [words, ranks] : groups) lines.push_back(text("then ", name_ranks(ranks), " ", words));
+  for (const auto& [end, ranks] : groups)
+    lines.push_back(text("then ", name_ranks(ranks), " ", how(end, ranks.size() == 1)));
   return lines;
 }
 

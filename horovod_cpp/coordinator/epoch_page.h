@@ -13,16 +13,21 @@ struct alignas(128) EpochWord {
   std::atomic<std::uint64_t> value;
 };
 
+// The words first, then the flag.
+struct EpochReason {
+  std::atomic<std::uint32_t> is_said;
+  std::uint32_t code;
+  char why[512];
+};
+
 // At the beginning of each rank's memory. Zeroed memory is its initial state.
 struct EpochPage {
   Bell bell;
   EpochWord close[2];    // [epoch mod 2]
   EpochWord outcome[2];  // of member 0 only, written by all
-  // Written once, by its own rank: the text, then one of the flags.
-  std::atomic<std::uint32_t> has_left;
-  std::atomic<std::uint32_t> has_given_up;
-  std::uint32_t code;
-  char why[512];
+  // Each written once, by its own rank. One that has left may give up later, for another reason: its other threads may still wait.
+  EpochReason left;
+  EpochReason given_up;
 };
 static_assert(sizeof(EpochPage) <= EpochLayout::kPageBytes &&
               std::atomic<std::uint64_t>::is_always_lock_free);

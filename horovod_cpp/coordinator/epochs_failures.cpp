@@ -14,10 +14,10 @@ namespace hvd {
 std::optional<Status> Epochs::who_left() const {
   for (int member = 0; member < size(); ++member) {
     const EpochPage& page = page_of(member);
-    if (member == memory_->member() || page.has_left.load() == 0) continue;
+    if (member == memory_->member() || page.left.is_said.load() == 0) continue;
     // Read after the flag: one that has closed this epoch has done its part of it.
     if (epoch_of(close_word(member, epoch_).load()) == epoch_) continue;
-    return Status(static_cast<StatusCode>(page.code), page.why);
+    return Status(static_cast<StatusCode>(page.left.code), page.left.why);
   }
   return std::nullopt;
 }
@@ -25,13 +25,13 @@ std::optional<Status> Epochs::who_left() const {
 void Epochs::say_why(const Status& why, bool is_leaving) {
   const std::lock_guard lock(why_mutex_);
   EpochPage& page = page_of(memory_->member());
-  if (page.has_left.load() == 0 && page.has_given_up.load() == 0) {
-    page.code = static_cast<std::uint32_t>(why.code());
-    const std::size_t length = std::min(why.message().size(), sizeof(page.why) - 1);
-    std::memcpy(page.why, why.message().data(), length);
-    page.why[length] = '\0';
-  }
-  (is_leaving ? page.has_left : page.has_given_up).store(1);
+  EpochReason& reason = is_leaving ? page.left : page.given_up;
+  if (reason.is_said.load() != 0) return;
+  reason.code = static_cast<std::uint32_t>(why.code());
+  const std::size_t length = std::min(why.message().size(), sizeof(reason.why) - 1);
+  std::memcpy(reason.why, why.message().data(), length);
+  reason.why[length] = '\0';
+  reason.is_said.store(1);
 }
 
 void Epochs::leave(const Status& why) {
@@ -61,10 +61,9 @@ Status Epochs::why_failed(const EpochOutcome& outcome) const {
   }
   if (latch_.is_set()) return latch_.status();
   for (int member = 0; member < size(); ++member) {
-    const EpochPage& page = page_of(member);
-    if (page.has_given_up.load() == 0) continue;
-    const auto code = static_cast<StatusCode>(page.code);
-    return {code == StatusCode::ok ? StatusCode::aborted : code, text("rank ", own, ": ", page.why)};
+    const EpochReason& reason = page_of(member).given_up;
+    if (reason.is_said.load() == 0) continue;
+    return {static_cast<StatusCode>(reason.code), text("rank ", own, ": ", reason.why)};
   }
   return Status::internal(text("rank ", own, ": the step failed, and nobody has said why"));
 }

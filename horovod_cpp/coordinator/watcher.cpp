@@ -1,5 +1,6 @@
 #include "horovod_cpp/coordinator/watcher.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -26,6 +27,14 @@ Status os_error(const char* what) {
   const bool is_limit = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
   return {is_limit ? StatusCode::unavailable : StatusCode::internal,
           text("watching the other ranks: ", what, ": ", error_text(errno))};
+}
+
+// A process that dies closes its sockets first, and then is seen by its parent. Whoever notices the former must not be seen by the launcher
+// before: it would be taken for the first that failed.
+void let_it_die(int process) {
+  constexpr int kPatienceMs = 200;
+  pollfd ended{process, POLLIN, 0};
+  ::poll(&ended, 1, kPatienceMs);
 }
 
 }  // namespace
@@ -161,6 +170,7 @@ void Watcher::stop_watching(const Peer& peer) {
 void Watcher::notice_end(int rank) {
   const Peer& peer = peers_[static_cast<std::size_t>(rank)];
   stop_watching(peer);
+  if (peer.process.is_open() && !peer.has_ended) let_it_die(peer.process.get());
   const bool is_silent = is_silence_of_host(peer.error);
   gathering_->ended(rank, is_silent ? "on a host that does not answer" : "gone");
   monitor_->ended(rank);

@@ -48,6 +48,7 @@ void Membership::leave(int rank) {
 void Membership::ended(int rank, bool well) {
   if (at(rank).standing == Standing::member) {
     at(rank).standing = well ? Standing::ended_well : Standing::lost;
+    if (first_to_end_ < 0) first_to_end_ = rank;
   }
 }
 
@@ -76,12 +77,9 @@ bool Membership::is_complete(Clock::time_point now) const {
 
 Status Membership::hopeless(Clock::time_point now) const {
   if (!may_lose_ranks()) {
-    for (int rank = 0; rank < size(); ++rank) {
-      const Rank& one = ranks_[static_cast<std::size_t>(rank)];
-      if (one.standing != Standing::member && !one.is_waiting)
-        return Status::aborted(words_of_end(rank, one.standing == Standing::ended_well));
-    }
-    return {};
+    if (first_to_end_ < 0) return {};
+    const Rank& first = ranks_[static_cast<std::size_t>(first_to_end_)];
+    return Status::aborted(words_of_end(first_to_end_, first.standing == Standing::ended_well));
   }
   if (!can_go_on()) return Status::aborted(words_for_too_few());
   if (patience_ends_.is_never()) return {};

@@ -81,6 +81,7 @@ class Membership {
 
   LossPolicy policy_;
   std::vector<Rank> ranks_;
+  int first_to_end_ = -1;  // the others may have ended for want of it
   Deadline patience_ends_ = Deadline::never();
 };
 

@@ -37,11 +37,12 @@ std::uint64_t whole_number(const char* name, const std::string& value) {
 
 void run_with_seeds(int rounds, const std::function<void(std::uint64_t)>& body) {
   const auto named = environment("HVD_TEST_SEED");
-  if (named) rounds = 1;
+  if (named && !environment("HVD_TEST_ROUNDS")) rounds = 1;
   std::random_device entropy;
   for (int round = 0; round < rounds; ++round) {
-    const std::uint64_t seed =
-        named ? whole_number("HVD_TEST_SEED", *named) : (std::uint64_t{entropy()} << 32 | entropy());
+    const std::uint64_t seed = named
+                                   ? whole_number("HVD_TEST_SEED", *named) + static_cast<std::uint64_t>(round)
+                                   : (std::uint64_t{entropy()} << 32 | entropy());
     const testing::ScopedTrace trace(__FILE__, __LINE__, text("repeat with HVD_TEST_SEED=", seed));
     body(seed);
     if (testing::Test::HasFailure()) {

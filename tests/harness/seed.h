@@ -7,8 +7,8 @@
 //     });
 //   }
 //
-// HVD_TEST_SEED=N       that one seed, to repeat a failure. Otherwise seeds are new in each run, and printed
-//                       with a failure.
+// HVD_TEST_SEED=N       that one seed, to repeat a failure; with HVD_TEST_ROUNDS, that one and those that follow it.
+//                       Otherwise seeds are new in each run, and printed with a failure.
 // HVD_TEST_ROUNDS=full  the second count (./dev prove); =N that many; not set: the first count (./dev test).
 #pragma once
 

@@ -79,9 +79,14 @@ TEST(Seed, SeedsAreNewEachTime) {
   EXPECT_EQ(std::set<std::uint64_t>(seeds.begin(), seeds.end()).size(), seeds.size());
 }
 
-TEST(Seed, ANamedSeedIsTheOnlyOne) {
+TEST(Seed, ANamedSeedIsTheOnlyOneOrTheFirst) {
   const ScopedVariable seed("HVD_TEST_SEED", "18446744073709551615");
-  EXPECT_EQ(seeds_used(5, 70), (std::multiset<std::uint64_t>{18446744073709551615u}));
+  {
+    const ScopedVariable rounds("HVD_TEST_ROUNDS", nullptr);
+    EXPECT_EQ(seeds_used(5, 70), (std::multiset<std::uint64_t>{18446744073709551615u}));
+  }
+  const ScopedVariable rounds("HVD_TEST_ROUNDS", "3");
+  EXPECT_EQ(seeds_used(5, 70), (std::multiset<std::uint64_t>{0, 1, 18446744073709551615u}));
 }
 
 TEST(Seed, AFailureNamesItsSeed) {

@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <sstream>
 #include <thread>
 
 #include "horovod_cpp/base/text.h"
@@ -17,6 +16,7 @@
 #include "tests/harness/process_case.h"
 #include "tests/harness/process_job.h"
 #include "tests/harness/seed.h"
+#include "tests/process/last_words.h"
 #include "tests/ranks/any_order.h"
 #include "tests/ranks/every_operation.h"
 
@@ -195,19 +195,6 @@ class Processes : public testing::TestWithParam<World> {
   }
 };
 
-// How many ranks ended with an error of their own that names the victim.
-int survivors_that_name(int victim, const std::string& errors) {
-  std::istringstream lines(errors);
-  int count = 0;
-  for (std::string line; std::getline(lines, line);) {
-    const std::size_t failed = line.find("case failed on rank ");
-    const std::size_t colon = line.find(": ", failed == std::string::npos ? 0 : failed);
-    if (failed == std::string::npos || colon == std::string::npos) continue;
-    if (line.find("rank " + std::to_string(victim), colon) != std::string::npos) ++count;
-  }
-  return count;
-}
-
 std::vector<World> worlds() {
   return {
       {"hvdrun_shm", hvdrun, {}, "control shm, cpu shm"},
@@ -228,23 +215,25 @@ INSTANTIATE_TEST_SUITE_P(Launchers, Processes, testing::ValuesIn(worlds()),
                          [](const auto& info) { return info.param.name; });
 
 TEST_P(Processes, AnyOrderOfSubmission) {
-  ProcessOptions with_seed = options(4);
-  const std::string seed = std::to_string(std::random_device()());
-  with_seed.case_arguments = {seed};
-  const ProcessResult result = run_processes(4, "any_order", with_seed);
-  EXPECT_TRUE(result.is_clean()) << "seed " << seed << "\n" << result.describe();
-  EXPECT_NE(result.out.find(GetParam().backends), std::string::npos) << result.describe();
+  with_a_seed([](std::uint64_t seed) {
+    ProcessOptions with_seed = options(4);
+    with_seed.case_arguments = {std::to_string(seed)};
+    const ProcessResult result = run_processes(4, "any_order", with_seed);
+    EXPECT_TRUE(result.is_clean()) << result.describe();
+    EXPECT_NE(result.out.find(GetParam().backends), std::string::npos) << result.describe();
+  });
 }
 
 TEST_P(Processes, EveryOperation) {
   const bool is_full = test_rounds(0, 1) > 0;
   for (const int n : is_full ? std::vector<int>{1, 2, 3, 4, 7} : std::vector<int>{3, 4}) {
-    ProcessOptions with_seed = options(n);
-    const std::string seed = std::to_string(std::random_device()());
-    with_seed.case_arguments = {seed};
-    with_seed.time_limit = std::chrono::minutes(4);
-    const ProcessResult result = run_processes(n, "every_operation", with_seed);
-    EXPECT_TRUE(result.is_clean()) << "seed " << seed << "\n" << result.describe();
+    with_a_seed([n](std::uint64_t seed) {
+      ProcessOptions with_seed = options(n);
+      with_seed.case_arguments = {std::to_string(seed)};
+      with_seed.time_limit = std::chrono::minutes(4);
+      const ProcessResult result = run_processes(n, "every_operation", with_seed);
+      EXPECT_TRUE(result.is_clean()) << result.describe();
+    });
   }
 }
 
