@@ -101,7 +101,7 @@ Status do_without_memory(const Status& why, const Config& config, Launcher launc
 }
 
 Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironment& launch, Meet whom) {
-  Result<Meeting> meeting = meet(launch, config.start_timeout, whom);
+  Result<Meeting> meeting = meet(launch, config.start_timeout, whom, config.log_level);
   HVD_RETURN_IF_ERROR(meeting.status());
   const Deadline deadline = Deadline::after(config.start_timeout);
   Transport& bootstrap = *meeting->transport;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "horovod_cpp/base/rank_list.h"
 #include "horovod_cpp/base/text.h"
 
 namespace hvd {
@@ -69,12 +70,26 @@ bool Membership::is_complete(Clock::time_point now) const {
 }
 
 Status Membership::hopeless(Clock::time_point now) const {
+  if (!may_lose_ranks()) return awaited_in_vain();
   if (patience_ends_.is_never()) return {};
   if (!can_go_on()) return Status::aborted(words_for_too_few());
   if (now < patience_ends_.when() || count_waiting() >= policy_.min_size) return {};
   return Status::aborted(text("after the loss of a rank only ", count_waiting(), " of at least ",
                               policy_.min_size, " ranks (--min-np) came to meet again within ",
                               policy_.patience.count(), " ms"));
+}
+
+Status Membership::awaited_in_vain() const {
+  if (count_waiting() == 0) return {};
+  std::vector<int> ended;
+  for (int rank = 0; rank < size(); ++rank) {
+    const Rank& one = ranks_[static_cast<std::size_t>(rank)];
+    if (!one.is_waiting && one.standing == Standing::ended_well) ended.push_back(rank);
+  }
+  if (ended.empty()) return {};
+  return Status::aborted(
+      text(name_of_ranks(ended), ended.size() == 1 ? " has" : " have",
+           " ended and will not come: every rank must call hvd::init(), as often as the others"));
 }
 
 std::vector<int> Membership::close() {

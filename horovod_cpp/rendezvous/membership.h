@@ -50,7 +50,7 @@ class Membership {
   bool is_waiting(int rank) const;
   // All who are to come have come, or patience with the others is over. Nobody waits: false.
   bool is_complete(Clock::time_point now) const;
-  // Who has come cannot go on, for this reason: too few are left. ok: the meeting may still become complete.
+  // Who has come cannot go on, for this reason: too few are left, or one that may not be missing has ended. ok: the meeting may still become complete.
   Status hopeless(Clock::time_point now) const;
   // When is_complete() or hopeless() may change by time alone.
   Deadline patience_ends() const { return patience_ends_; }
@@ -74,6 +74,8 @@ class Membership {
   bool is_awaited(const Rank& rank) const { return !may_lose_ranks() || rank.standing == Standing::member; }
   int count_waiting() const;
   std::string words_for_too_few() const;
+  // Where no rank may be lost: some wait, and another's process has ended well. (If it has failed, that is what the launcher tells.)
+  Status awaited_in_vain() const;
 
   LossPolicy policy_;
   std::vector<Rank> ranks_;

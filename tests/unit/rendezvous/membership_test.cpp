@@ -103,6 +103,20 @@ TEST(Membership, TooFewThatComeInTimeDoNotGoOn) {
   EXPECT_NE(hopeless.message().find("only 1 of at least 2"), std::string::npos) << hopeless.message();
 }
 
+TEST(Membership, WhoHasFinishedIsAwaitedInVainByAJobThatNeedsAll) {
+  Membership job(3, {});
+  job.ended(2, true);
+  EXPECT_TRUE(job.hopeless(kStart).is_ok()) << "nobody waits";
+  EXPECT_TRUE(job.come(0, false, kStart).is_ok());
+  EXPECT_EQ(job.hopeless(kStart).message(),
+            "rank 2 has ended and will not come: every rank must call hvd::init(), as often as the others");
+  // One that failed is the launcher's to tell.
+  Membership failed(2, {});
+  failed.ended(1, false);
+  EXPECT_TRUE(failed.come(0, false, kStart).is_ok());
+  EXPECT_TRUE(failed.hopeless(kStart).is_ok());
+}
+
 // Those who are done are no loss: the others may still be fewer than asked for.
 TEST(Membership, WhoHasFinishedWellCounts) {
   Membership job(3, at_least(2));
