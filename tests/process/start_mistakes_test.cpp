@@ -101,6 +101,18 @@ TEST(RanksThatEnd, WithoutInitAreNamedAtOnce) {
       << result.describe();
 }
 
+TEST(OneCore, IsEnoughForAllRanks) {
+  cpu_set_t allowed;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  int cpu = 0;
+  while (!CPU_ISSET(cpu, &allowed)) ++cpu;
+  ProcessOptions options;
+  options.launcher = {"taskset", "-c", std::to_string(cpu), program_folder() + "/hvdrun", "-np", "3"};
+  const ProcessResult result = run_processes(3, "all_ranks_average", options);
+  EXPECT_TRUE(result.is_clean()) << result.describe();
+  EXPECT_EQ(result.err, "");
+}
+
 constexpr int kCannot = 77;
 
 // A launcher's wrapper: its arguments are a command, which finds a network with nothing but ::1.
