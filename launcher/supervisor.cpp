@@ -16,13 +16,13 @@
 #include "horovod_cpp/base/rank_list.h"
 #include "horovod_cpp/base/secret.h"
 #include "horovod_cpp/base/text.h"
-#include "horovod_cpp/rendezvous/server.h"
 #include "horovod_cpp/secure/job_key.h"
 #include "launcher/deaths.h"
 #include "launcher/descendants.h"
 #include "launcher/ending.h"
 #include "launcher/environment_plan.h"
 #include "launcher/job_outputs.h"
+#include "launcher/job_rendezvous.h"
 #include "launcher/nonblocking.h"
 #include "launcher/outcome.h"
 #include "launcher/program_lookup.h"
@@ -137,8 +137,7 @@ Status Supervisor::prepare() {
   auto shared_key = share_job_key(key.value());
   if (!shared_key.is_ok()) return shared_key.status();
   job_key_ = std::move(shared_key).value();
-  const LossPolicy losses{plan_.options.min_num_proc, plan_.options.meet_again_patience};
-  auto server = RendezvousServer::listen("127.0.0.1", plan_.options.num_proc, key.value(), losses);
+  auto server = open_rendezvous(plan_.options, key.value());
   if (!server.is_ok()) return server.status();
   server_ = std::move(*server);
   return {};

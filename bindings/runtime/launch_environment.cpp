@@ -85,6 +85,11 @@ Status read_plain_number(const EnvironmentLookup& lookup, const char* name, int 
 
 Result<LaunchEnvironment> read_launch_environment(const EnvironmentLookup& lookup) {
   if (lookup_setting(lookup, "SIZE")) return from_hvdrun(lookup);
+  if (lookup_setting(lookup, "RANK")) {
+    return Status::invalid_argument(
+        "HVD_RANK is set, but HVD_SIZE is not: start the program with hvdrun, set all of HVD_RANK, HVD_SIZE, "
+        "HVD_RENDEZVOUS and HVD_JOB_KEY_FILE, or none of them for one rank alone");
+  }
   LaunchEnvironment out;
   // Open MPI; MPICH and Intel MPI.
   for (const auto& [rank, local_rank, local_size] :

@@ -68,12 +68,16 @@ Deadline meeting_deadline(std::chrono::seconds timeout, Meet whom) {
 }
 
 Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string job_key,
-                                   std::chrono::seconds timeout, Meet whom) {
+                                   std::chrono::seconds timeout, Meet whom, LogLevel log_level) {
   const Result<TcpListener> listener = TcpListener::open();
   if (!listener.is_ok()) return listener.status().with_prefix(text("rank ", launch.placement.rank, ": "));
+  const MeetingRemark remark = [&](const std::string& words) {
+    Log(log_level, launch.placement.rank)
+        .warning(text(words, " (HVD_START_TIMEOUT ends it after ", timeout.count(), " s)"));
+  };
   auto met = rendezvous(launch.rendezvous, job_key, launch.placement.rank, launch.placement.size,
                         encode(launch.placement.cross_rank, listener.value().contact()),
-                        meeting_deadline(timeout, whom), whom == Meet::survivors);
+                        meeting_deadline(timeout, whom), whom == Meet::survivors, remark);
   HVD_RETURN_IF_ERROR(met.status());
   std::vector<int> hosts;
   std::vector<TcpContact> contacts;
@@ -127,7 +131,8 @@ Result<std::unique_ptr<Transport>> meet_by_mpi() {
 
 }  // namespace
 
-Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout, Meet whom) {
+Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout, Meet whom,
+                     LogLevel log_level) {
   if (whom == Meet::survivors && (launch.launcher != Launcher::hvdrun || launch.placement.size == 1)) {
     return Status::unavailable(
         "the ranks that are left can meet again only in a job of hvdrun, started with --min-np");
@@ -150,7 +155,7 @@ Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeo
       return key.status().with_prefix(
           text("rank ", launch.placement.rank, " of ", launch.placement.size, ": "));
     }
-    return meet_by_rendezvous(launch, std::move(key).value(), timeout, whom);
+    return meet_by_rendezvous(launch, std::move(key).value(), timeout, whom, log_level);
   } else {
     auto alone = meet_nobody();
     HVD_RETURN_IF_ERROR(alone.status());

@@ -8,6 +8,7 @@
 
 #include "bindings/runtime/launch_environment.h"
 #include "horovod_cpp/base/deadline.h"
+#include "horovod_cpp/base/log.h"
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/base/unique_fd.h"
 #include "horovod_cpp/ports/memory_exchange.h"
@@ -33,8 +34,10 @@ enum class Meet {
 
 // Collective. Under hvdrun by its rendezvous server and TCP; under mpirun by the MPI plugin; alone without either.
 // `timeout` runs anew once all have come: a late rank must not take the others' time to connect.
+// A warning names those who are late.
 // unavailable: survivors can meet under hvdrun only.
-Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout, Meet whom);
+Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeout, Meet whom,
+                     LogLevel log_level);
 
 // What ranks of one host have in common.
 struct LocalGroup {

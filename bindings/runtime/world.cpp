@@ -118,7 +118,7 @@ Status agree_on_connections(Transport& bootstrap, const Status& mine, Deadline d
 std::atomic<bool> has_a_timeline{false};
 
 Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironment& launch, Meet whom) {
-  Result<Meeting> meeting = meet(launch, config.start_timeout, whom);
+  Result<Meeting> meeting = meet(launch, config.start_timeout, whom, config.log_level);
   HVD_RETURN_IF_ERROR(meeting.status());
   const Deadline deadline = Deadline::after(config.start_timeout);
   Transport& bootstrap = *meeting->transport;

@@ -26,7 +26,7 @@ class SocketAddress {
   SocketAddress(const sockaddr* address, socklen_t length_bytes);
 
   // "127.0.0.1:40123", "[::1]:40123", "[fe80::1%eth0]:40123".
-  // Names are not resolved: that could not obey a deadline.
+  // Names are not resolved: that could not obey a deadline (rendezvous/address_lookup.h does).
   static Result<SocketAddress> parse(const std::string& text);
   // Where a bound socket listens.
   static Result<SocketAddress> of(int socket);

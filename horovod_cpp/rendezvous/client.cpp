@@ -9,8 +9,10 @@
 #include <thread>
 #include <utility>
 
+#include "horovod_cpp/base/rank_list.h"
 #include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
+#include "horovod_cpp/rendezvous/address_lookup.h"
 #include "horovod_cpp/rendezvous/protocol.h"
 
 namespace hvd {
@@ -56,6 +58,8 @@ using namespace rendezvous_protocol;  // NOLINT(google-build-using-namespace)
 // How often the server is asked who is missing, so that a passed deadline can be explained.
 constexpr auto kAskInterval = std::chrono::milliseconds(200);
 constexpr auto kRetryInterval = std::chrono::milliseconds(50);
+// For one of several addresses of a host.
+constexpr auto kConnectPatience = std::chrono::seconds(2);
 // A server that answers no question for so long is gone, whatever its socket says.
 constexpr auto kLongestSilence = std::chrono::seconds(30);
 // So long a server may close connections within the handshake: one that strangers flood makes room for new ones.
@@ -74,15 +78,57 @@ Result<UniqueFd> connect_once(const SocketAddress& address, Deadline deadline) {
   return socket;
 }
 
-Result<UniqueFd> connect_until(const SocketAddress& address, Deadline deadline) {
+// One of a host's addresses after the other.
+Result<UniqueFd> connect_to_one(const std::vector<SocketAddress>& addresses, Deadline deadline) {
+  Result<UniqueFd> socket = Status::unavailable("no address");
+  for (const SocketAddress& address : addresses) {
+    const Deadline limit =
+        addresses.size() == 1 ? deadline : deadline.earlier(Deadline::after(kConnectPatience));
+    socket = connect_once(address, limit);
+    if (socket.is_ok() || socket.status().code() != StatusCode::unavailable) return socket;
+  }
+  return socket;
+}
+
+Result<UniqueFd> connect_until(const std::string& address, Deadline deadline) {
   while (true) {
-    auto socket = connect_once(address, deadline);
+    const auto addresses = look_up_address(address);
+    auto socket = addresses.is_ok() ? connect_to_one(addresses.value(), deadline)
+                                    : Result<UniqueFd>(addresses.status());
     if (socket.is_ok() || socket.status().code() != StatusCode::unavailable) return socket;
     if (deadline.passed())
       return Status::timed_out(socket.status().message() + " before the deadline; is the launcher alive?");
     std::this_thread::sleep_until(Deadline::after(kRetryInterval).earlier(deadline).when());
   }
 }
+
+// Says once whom this rank waits for, if it is the first of those who wait.
+class Remark {
+ public:
+  Remark(int rank, Deadline deadline, const MeetingRemark& say)
+      : rank_(rank), began_(Deadline::Clock::now()), say_(say) {
+    if (say && !deadline.is_never()) due_ = Deadline::at(began_ + *deadline.remaining() / 3);
+  }
+
+  void look(const Attendance& attendance) {
+    if (!due_.passed()) return;
+    due_ = Deadline::never();
+    if (attendance.waiting.empty() || attendance.waiting.front() != rank_) return;
+    std::vector<int> absent = attendance.missing;
+    absent.insert(absent.end(), attendance.gone.begin(), attendance.gone.end());
+    std::sort(absent.begin(), absent.end());
+    const auto waited = std::chrono::round<std::chrono::seconds>(Deadline::Clock::now() - began_);
+    if (!absent.empty())
+      say_(text("waiting for ", name_of_ranks(absent), " for ", waited.count(),
+                " s: not all ranks have come to hvd::init() yet"));
+  }
+
+ private:
+  const int rank_;
+  const Deadline::Clock::time_point began_;
+  const MeetingRemark& say_;
+  Deadline due_ = Deadline::never();
+};
 
 std::string list_of(const std::vector<int>& ranks) {
   std::string out;
@@ -96,6 +142,9 @@ Status explain_deadline(const std::optional<Attendance>& attendance, int size) {
                              " ranks had come before the deadline (", list_of(attendance->waiting), ")");
   if (!attendance->missing.empty()) message += "; missing: " + list_of(attendance->missing);
   if (!attendance->gone.empty()) message += "; came and broke off: " + list_of(attendance->gone);
+  message +=
+      ". Every rank must call hvd::init(); if they only come late, raise HVD_START_TIMEOUT (hvdrun "
+      "--start-timeout)";
   return Status::timed_out(message);
 }
 
@@ -109,7 +158,7 @@ Status explain_handshake(const Status& why) {
 }
 
 // The connection, through with the handshake.
-Result<SecureSocket> connect_securely(const SocketAddress& address, const std::string& job_key,
+Result<SecureSocket> connect_securely(const std::string& address, const std::string& job_key,
                                       Deadline deadline) {
   const Deadline closed_until = deadline.earlier(Deadline::after(kClosedPatience));
   while (true) {
@@ -125,7 +174,7 @@ Result<SecureSocket> connect_securely(const SocketAddress& address, const std::s
   }
 }
 
-Result<Company> await_answer(SecureSocket& socket, int size, Deadline deadline) {
+Result<Company> await_answer(SecureSocket& socket, int size, Deadline deadline, Remark& remark) {
   MessageReader reader(max_answer_bytes(size));
   std::optional<Attendance> attendance;
   Deadline next_ask = Deadline::after({});
@@ -167,36 +216,37 @@ Result<Company> await_answer(SecureSocket& socket, int size, Deadline deadline) 
       auto decoded = decode_attendance(reader.body());
       if (!decoded.is_ok()) return decoded.status();
       attendance = std::move(decoded).value();
+      remark.look(*attendance);
       silence_ends = Deadline::after(kLongestSilence);
     }
   }
 }
 
 Result<Company> meet(const std::string& address, const std::string& job_key, const Hello& hello,
-                     Deadline deadline) {
+                     Deadline deadline, const MeetingRemark& say) {
+  Remark remark(hello.rank, deadline, say);
   if (hello.payload.size() > kMaxPayloadBytes) {
     return Status::invalid_argument(text("the payload has ", hello.payload.size(), " bytes; at most ",
                                          kMaxPayloadBytes, " are possible"));
   }
-  const auto parsed = SocketAddress::parse(address);
-  if (!parsed.is_ok()) return parsed.status();
-  auto socket = connect_securely(parsed.value(), job_key, deadline.earlier(Deadline::after(kLongestSilence)));
+  auto socket = connect_securely(address, job_key, deadline.earlier(Deadline::after(kLongestSilence)));
   if (!socket.is_ok()) return socket.status();
   if (Status sent = socket->send_all(encode(hello), deadline); sent.code() == StatusCode::timed_out)
     return sent;
-  return await_answer(*socket, hello.size, deadline);
+  return await_answer(*socket, hello.size, deadline, remark);
 }
 
 }  // namespace
 
 Result<Company> rendezvous(const std::string& address, const std::string& job_key, int rank, int size,
-                           std::span<const std::byte> mine, Deadline deadline, bool after_loss) {
+                           std::span<const std::byte> mine, Deadline deadline, bool after_loss,
+                           const MeetingRemark& say) {
   Hello hello;
   hello.rank = rank;
   hello.size = size;
   hello.after_loss = after_loss;
   hello.payload.assign(mine.begin(), mine.end());
-  auto met = meet(address, job_key, hello, deadline);
+  auto met = meet(address, job_key, hello, deadline, say);
   if (met.is_ok()) return met;
   return met.status().with_prefix(text("rank ", rank, ": rendezvous at ", address, ": "));
 }

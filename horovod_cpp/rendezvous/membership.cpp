@@ -8,7 +8,8 @@ namespace hvd {
 
 std::string words_of_end(int rank, bool well) {
   return text("the process of rank ", rank,
-              well ? " has exited while the others wait for it"
+              well ? " has exited while the others wait for it: every rank must call hvd::init(), as often "
+                     "as the others"
                    : " has ended: it was killed, crashed or failed; the launcher's last lines say why");
 }
 

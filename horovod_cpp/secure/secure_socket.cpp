@@ -19,6 +19,7 @@ constexpr char kIdentity[] = "horovod_cpp";
 constexpr std::array<unsigned char, 2> kCipherSuite{0x13, 0x01};  // TLS_AES_128_GCM_SHA256
 constexpr std::size_t kRecordBytes = 16384;
 constexpr std::size_t kKeyBytes = 32;
+constexpr long kNeverExpiresSeconds = 100L * 365 * 24 * 3600;
 
 struct Free {
   void operator()(SSL* tls) const { ::SSL_free(tls); }
@@ -83,6 +84,8 @@ SSL_SESSION* session_of(SSL* tls, const Key& key) {
     ::SSL_SESSION_free(session);
     return nullptr;
   }
+  // OpenSSL compares it with the time of day, which may jump in the middle of a handshake.
+  ::SSL_SESSION_set_timeout(session, kNeverExpiresSeconds);
   return session;
 }
 

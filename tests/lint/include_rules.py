@@ -60,6 +60,13 @@ CONDITION_WORDS = [
     (r"\w*(GLOO|ROCM|RCCL|HIP)_\w*", "ops"),
 ]
 
+# The time of day jumps; whatever waits or measures takes the steady clock. Only these tell somebody the time, or test that nothing else does.
+TIME_OF_DAY = re.compile(
+    r"(?<!\w)(system_clock|high_resolution_clock|utc_clock|file_clock|CLOCK_REALTIME\w*|gettimeofday|ftime|(?:pthread_cond|sem|mtx|pthread_mutex)_timed\w+"
+    r"|(?:std)?::time\()"
+)
+MAY_TELL_THE_TIME = {"horovod_cpp/base/log.cpp", "launcher/rank_stream.cpp", "tests/ranks/clock_jump_test.cpp"}
+
 LINE_LIMIT = 350
 # File → why it may be longer.
 LONGER_FILES = {"dev": "one script, so that a bare checkout needs nothing else to begin"}
@@ -139,6 +146,8 @@ def check_file(path, text, root):
             complaint = check_include(path, include.group(1), include.group(2), root)
         elif condition:
             complaint = check_condition(path, condition.group(1))
+        elif path not in MAY_TELL_THE_TIME and (clock := TIME_OF_DAY.search(line.split("//")[0])):
+            complaint = f"{clock.group(1)}: the time of day jumps; take std::chrono::steady_clock (base/deadline.h)"
         if complaint:
             yield number, complaint
 

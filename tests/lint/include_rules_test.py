@@ -48,10 +48,16 @@ GOOD = [
     ("tests/unit/a.cpp", '#include <gtest/gtest.h>\n#include "ops/mpi/mpi_transport.h"'),
     ("tests/bench/a.cpp", "#include <mpi.h>\n#include <benchmark/benchmark.h>"),
     ("tests/gpu/a.cpp", "#include <cuda.h>\n#include <cuda_runtime.h>"),
+    ("horovod_cpp/base/log.cpp", "const std::time_t now = std::time(nullptr);"),
+    ("horovod_cpp/base/c.cpp", "const auto now = std::chrono::steady_clock::now();  // not system_clock"),
     ("horovod_cpp/base/b.cpp", "#if defined(__x86_64__)\n#endif\n#ifdef __AVX2__\n#endif"),
 ]
 
 BAD = [
+    ("horovod_cpp/base/a.cpp", "const auto now = std::chrono::system_clock::now();", "the time of day jumps"),
+    ("ops/shm/a.cpp", "::clock_gettime(CLOCK_REALTIME, &now);", "the time of day jumps"),
+    ("launcher/a.cpp", "const std::time_t now = ::time(nullptr);", "the time of day jumps"),
+    ("launcher/a.cpp", "pthread_cond_timedwait(&a, &b, &until);", "the time of day jumps"),
     ("horovod_cpp/base/a.cpp", '#include "horovod_cpp/ports/transport.h"', "may not include"),
     ("horovod_cpp/ports/a.cpp", '#include "horovod_cpp/coordinator/negotiator.h"', "may not include"),
     ("horovod_cpp/coordinator/a.cpp", '#include "horovod_cpp/session.h"', "may not include"),

@@ -110,6 +110,19 @@ TEST_F(LauncherBinding, RespectsTheUsersOwn) {
   }
 }
 
+TEST_F(LauncherBinding, ShareTheOnlyCoreThatTheyMayHave) {
+  const std::string cpu = std::to_string(allowed_.back());
+  LauncherJobOptions options;
+  options.wrapper = {"taskset", "-c", cpu, "env", "-u", "OMP_NUM_THREADS"};
+  LauncherJob job({"-np", "2", "sh", "-c", kShow}, options);
+  ASSERT_EQ(job.finish(), 0) << job.both();
+  for (const std::string rank : {"[0] ", "[1] "}) {
+    EXPECT_EQ(after(job.out(), rank + "cpus="), cpu) << job.out();
+    EXPECT_EQ(after(job.out(), rank + "omp="), "1") << job.out();
+  }
+  EXPECT_EQ(job.err(), "");
+}
+
 TEST_F(LauncherBinding, CanBeLeftOutAndIsWhenRanksOutnumberProcessors) {
   LauncherJob plain({"-np", "1", "--no-bind", "sh", "-c", kShow});
   ASSERT_EQ(plain.finish(), 0);

@@ -98,7 +98,10 @@ Result<TcpListener> TcpListener::open() {
     address.set_port(bound.value().port());
     contact.addresses.push_back(address.text());
   }
-  SocketAddress loopback = SocketAddress::parse("127.0.0.1:0").value();
+  // A host may have IPv6 only.
+  const SocketAddress loopback4 = SocketAddress::parse("127.0.0.1:0").value();
+  const bool has_ipv4 = !has_ipv6 || listen_tcp(loopback4, 1).is_ok();
+  SocketAddress loopback = has_ipv4 ? loopback4 : SocketAddress::parse("[::1]:0").value();
   loopback.set_port(bound.value().port());
   contact.addresses.push_back(loopback.text());
   return TcpListener(std::move(socket).value(), std::move(contact));

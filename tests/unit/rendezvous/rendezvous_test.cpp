@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "horovod_cpp/rendezvous/address_lookup.h"
 #include "tests/unit/rendezvous/rendezvous_world.h"
 
 namespace hvd {
@@ -215,6 +216,42 @@ TEST_F(Rendezvous, ANobodysAddressEndsAtTheDeadline) {
   EXPECT_EQ(met.status().code(), StatusCode::timed_out);
   EXPECT_NE(met.status().message().find(address), std::string::npos) << met.status().message();
   EXPECT_EQ(rendezvous("nonsense", "key", 0, 2, {}, soon()).status().code(), StatusCode::invalid_argument);
+}
+
+TEST_F(Rendezvous, AHostMayBeNamed) {
+  start(1);
+  const std::string port = server_->address().substr(server_->address().rfind(':'));
+  const auto met = rendezvous("localhost" + port, "the key", 0, 1, {}, soon());
+  EXPECT_TRUE(met.is_ok()) << met.status().message();
+}
+
+TEST(RendezvousAddress, AHostThatDoesNotResolveIsNamed) {
+  const auto met = rendezvous("nohost.invalid:1234", "key", 1, 2, {}, Deadline::after(milliseconds(300)));
+  const std::string& told = met.status().message();
+  EXPECT_TRUE(told.starts_with("rank 1: rendezvous at nohost.invalid:1234: ")) << told;
+  EXPECT_NE(told.find("the host name 'nohost.invalid' does not resolve ("), std::string::npos) << told;
+}
+
+TEST(RendezvousAddress, WhatIsNoneIsTold) {
+  for (const char* address :
+       {"", "host", "host:", "host:x", "host:0", ":1", "::1:80", "a b:80", "host:99999"}) {
+    const auto looked_up = look_up_address(address);
+    EXPECT_EQ(looked_up.status().code(), StatusCode::invalid_argument) << address;
+    EXPECT_NE(looked_up.status().message().find("is not an address: expected HOST:PORT"), std::string::npos)
+        << looked_up.status().message();
+  }
+}
+
+// Takes connections and says nothing.
+TEST(RendezvousAddress, ASilentServerEndsAtTheDeadline) {
+  const auto listener = listen_tcp(SocketAddress::parse("127.0.0.1:0").value(), 8);
+  ASSERT_TRUE(listener.is_ok());
+  const std::string address = SocketAddress::of(listener.value().get()).value().text();
+  const auto met = rendezvous(address, "key", 0, 2, {}, Deadline::after(milliseconds(200)));
+  EXPECT_EQ(met.status().code(), StatusCode::timed_out);
+  EXPECT_NE(met.status().message().find("no answer to the TLS handshake before the deadline"),
+            std::string::npos)
+      << met.status().message();
 }
 
 TEST_F(Rendezvous, AServerThatDiesIsTold) {
