@@ -79,7 +79,7 @@ TEST_F(AmongStrangers, AJobComesToTheSameBits) {
         "even made, %.1f s\n",
         counts.connections, bootstrap_.connections, counts.bytes, counts.refused, counts.failed, seconds);
     EXPECT_GT(counts.connections, count / 2);
-    EXPECT_GT(counts.refused, count / 10);
+    EXPECT_GT(counts.refused, 0);
     const int told = occurrences(result.err, "does not belong to the job");
     EXPECT_GE(told, 1) << result.err;
     EXPECT_LE(told, 20) << result.err;
