@@ -96,8 +96,10 @@ TEST_F(AmongStrangers, AJobComesToTheSameBits) {
   const Training undisturbed = training_of(result);
   EXPECT_EQ(undisturbed.steps, disturbed.steps);
   EXPECT_EQ(undisturbed.bits, disturbed.bits) << "strangers have changed what the job computes";
-  std::printf("%ld steps; the longest took %.1f ms among strangers, %.1f ms without\n", disturbed.steps,
-              disturbed.longest_ms, undisturbed.longest_ms);
+  std::printf(
+      "%ld steps; the longest took %.1f ms among strangers, %.1f ms without; %ld and %ld over 10 ms\n",
+      disturbed.steps, disturbed.longest_ms, undisturbed.longest_ms, disturbed.slow_steps,
+      undisturbed.slow_steps);
 }
 
 }  // namespace
