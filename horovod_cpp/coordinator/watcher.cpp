@@ -43,7 +43,10 @@ Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<SecureSocket> links
                                                  std::function<void(const Status&)> on_loss,
                                                  Pictures pictures, Waiting waiting) {
   std::vector<Peer> peers;
-  for (SecureSocket& link : links) peers.push_back({std::move(link), UniqueFd(), {}, false, {}});
+  for (SecureSocket& link : links) {
+    peers.emplace_back();
+    peers.back().socket = std::move(link);
+  }
   const auto failed = [&](const char* what) {
     const Status status = os_error(what);
     const Bytes words = frame(Message::failure, text("rank ", pictures.rank, ": ", status.message()));

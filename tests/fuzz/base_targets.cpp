@@ -68,7 +68,7 @@ void fuzz_settings(FuzzInput input) {
     const std::size_t equals = std::min(line.find('='), line.size());
     const std::string name = line.substr(0, std::min<std::size_t>(equals, 40));
     variables[name] = equals == line.size() ? "" : line.substr(equals + 1);
-    if (names.size() < 3) names.push_back(name);
+    if (names.empty() && name.size() < 24) names.push_back(name);
   }
   const EnvironmentLookup lookup = [&variables](const std::string& name) -> std::optional<std::string> {
     const auto found = variables.find(name);

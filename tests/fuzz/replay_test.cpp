@@ -110,7 +110,7 @@ TEST_P(Parsers, BearAnything) {
   for (const Bytes& input : inputs) run(GetParam(), input);
   with_a_seed([&](std::uint64_t seed) {
     Random random(seed);
-    for (int round = test_rounds(400, 200'000); round > 0 && !HasFailure(); --round) {
+    for (int round = test_rounds(400, 50'000); round > 0 && !HasFailure(); --round) {
       Bytes input = inputs[below(random, inputs.size())];
       for (std::size_t changes = 1 + below(random, 6); changes > 0; --changes)
         change(input, inputs[below(random, inputs.size())], random);

@@ -79,7 +79,7 @@ TEST_F(AmongStrangers, AJobComesToTheSameBits) {
         "even made, %.1f s\n",
         counts.connections, bootstrap_.connections, counts.bytes, counts.refused, counts.failed, seconds);
     EXPECT_GT(counts.connections, count / 2);
-    EXPECT_GT(counts.refused, count / 10);
+    EXPECT_GT(counts.refused, 0);
     const int told = occurrences(result.err, "does not belong to the job");
     EXPECT_GE(told, 1) << result.err;
     EXPECT_LE(told, 20) << result.err;
@@ -96,8 +96,10 @@ TEST_F(AmongStrangers, AJobComesToTheSameBits) {
   const Training undisturbed = training_of(result);
   EXPECT_EQ(undisturbed.steps, disturbed.steps);
   EXPECT_EQ(undisturbed.bits, disturbed.bits) << "strangers have changed what the job computes";
-  std::printf("%ld steps; the longest took %.1f ms among strangers, %.1f ms without\n", disturbed.steps,
-              disturbed.longest_ms, undisturbed.longest_ms);
+  std::printf(
+      "%ld steps; the longest took %.1f ms among strangers, %.1f ms without; %ld and %ld over 10 ms\n",
+      disturbed.steps, disturbed.longest_ms, undisturbed.longest_ms, disturbed.slow_steps,
+      undisturbed.slow_steps);
 }
 
 }  // namespace

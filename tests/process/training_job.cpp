@@ -44,6 +44,7 @@ Status train(Session& session, long steps, const std::string& folder, std::strin
   std::vector<float> model(1000, 1.0F);
   std::vector<float> gradient(model.size());
   double longest_ms = 0;
+  long slow_steps = 0;
   long step = 0;
   for (auto before = Clock::now(); steps == 0 || step < steps; ++step) {
     for (std::size_t i = 0; i < model.size(); ++i) {
@@ -56,7 +57,9 @@ Status train(Session& session, long steps, const std::string& folder, std::strin
                                                                                                  : 1.0F};
     HVD_RETURN_IF_ERROR(all_reduce(session, "goes on", ReduceOp::min, goes_on));
     const auto now = Clock::now();
-    longest_ms = std::max(longest_ms, std::chrono::duration<double, std::milli>(now - before).count());
+    const double step_ms = std::chrono::duration<double, std::milli>(now - before).count();
+    longest_ms = std::max(longest_ms, step_ms);
+    slow_steps += step_ms > 10 ? 1 : 0;
     before = now;
     if (step == 10) mark(text(folder, "/trains.", session.rank()));
     if (goes_on[0] == 0.0F) {
@@ -67,7 +70,7 @@ Status train(Session& session, long steps, const std::string& folder, std::strin
   }
   Fingerprint bits;
   for (const float value : model) bits.add(std::bit_cast<std::uint32_t>(value));
-  result = text(step, ' ', bits.value(), ' ', longest_ms);
+  result = text(step, ' ', bits.value(), ' ', longest_ms, ' ', slow_steps);
   return {};
 }
 
@@ -152,12 +155,13 @@ Training TrainingJob::training_of(const ProcessResult& result) {
       return {};
     }
     Training one;
-    std::istringstream(found->second) >> one.steps >> one.bits >> one.longest_ms;
+    std::istringstream(found->second) >> one.steps >> one.bits >> one.longest_ms >> one.slow_steps;
     if (rank > 0) {
       EXPECT_EQ(one.bits, out.bits) << "ranks differ";
       EXPECT_EQ(one.steps, out.steps);
     }
-    out = {one.steps, one.bits, std::max(out.longest_ms, one.longest_ms)};
+    out = {one.steps, one.bits, std::max(out.longest_ms, one.longest_ms),
+           std::max(out.slow_steps, one.slow_steps)};
   }
   return out;
 }

@@ -27,6 +27,7 @@ struct Training {
   long steps = 0;
   long bits = 0;          // of the model in the end; the same on all ranks
   double longest_ms = 0;  // between the ends of two steps, on any rank
+  long slow_steps = 0;    // of more than 10 ms, on the rank that has most
 };
 
 // The process case "train", over TCP: averages what looks like gradients, a step a millisecond. The last rank comes when there is a file "go" in
