@@ -115,7 +115,7 @@ double kill_one(bool with_children, std::mt19937_64& random) {
                                  ") was killed by SIGKILL (9); the job has ended\n");
   EXPECT_NE(job.err().find(cause), std::string::npos) << job.both();
   EXPECT_EQ(job.err().find(" ended by hvdrun"), std::string::npos) << "ranks notice by themselves\n"
-                                                                      << job.both();
+                                                                   << job.both();
   return seconds;
 }
 
