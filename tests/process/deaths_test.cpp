@@ -68,8 +68,8 @@ bool is_in(const std::string& ranks) {
 // Arguments: way, phase, ranks that die ("12"), ranks that die of the failure of others.
 HVD_PROCESS_CASE(dies) {
   const auto& arguments = process_arguments();
-  const std::string way = arguments.at(0);
-  const std::string phase = arguments.at(1);
+  const std::string& way = arguments.at(0);
+  const std::string& phase = arguments.at(1);
   const bool is_victim = is_in(arguments.at(2));
   const auto fail = [&](const Status& why) {
     if (is_in(arguments.at(3))) die(way);

@@ -16,7 +16,9 @@ namespace {
 
 pid_t start_child() {
   const pid_t pid = fork();
-  while (pid == 0) ::pause();
+  if (pid == 0) {
+    while (true) ::pause();
+  }
   return pid;
 }
 
