@@ -106,9 +106,16 @@ std::optional<std::vector<int>> Session::process_set(int id) const {
 
 Work Session::add_process_set(std::vector<int> ranks) {
   std::sort(ranks.begin(), ranks.end());
-  Declaration declaration = without_tensor(OpKind::add_process_set, name_of_ranks(ranks), 0);
+  const std::lock_guard lock(body_->sets_mutex_);
+  // A name that ranks have in common even if they disagree on the members: otherwise each would wait for the others'.
+  Declaration declaration =
+      without_tensor(OpKind::add_process_set, text("number ", body_->sets_asked_for_ + 1), 0);
   declaration.ranks = std::move(ranks);
-  return submit(declaration);
+  Work work = submit(declaration);
+  // What is refused at the call is no news to the others.
+  const bool is_refused = work.done() && work.wait().code() == StatusCode::invalid_argument;
+  if (!is_refused) ++body_->sets_asked_for_;
+  return work;
 }
 
 Work Session::remove_process_set(int id) {

@@ -150,6 +150,8 @@ class Session::Body {
   DeclarationTable declarations_;
   Logbook logbook_;
   Coordinator coordinator_;
+  std::mutex sets_mutex_;
+  int sets_asked_for_ = 0;  // guarded by sets_mutex_
 
  private:
   Status of_this_rank(const Status& status) const {

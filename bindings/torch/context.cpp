@@ -22,6 +22,7 @@ struct Process {
   std::shared_ptr<Context> context;
   Config config;
   bool exit_handler_is_set = false;
+  bool was_shut_down = false;
 };
 
 Process& process() {
@@ -142,6 +143,7 @@ void shutdown() {
     if (process().context) static_cast<void>(process().context->session());  // throws in a forked child
     context = std::move(process().context);
     process().context = nullptr;
+    process().was_shut_down |= context != nullptr;
   }
   if (context) throw_if_failed(shut_down(context, process().config));
 }
@@ -177,7 +179,11 @@ bool is_initialized() {
 
 std::shared_ptr<Context> context() {
   const std::lock_guard lock(process().mutex);
-  if (!process().context) throw std::logic_error("horovod_cpp is not initialised: call hvd::init() first");
+  if (!process().context) {
+    throw std::logic_error(process().was_shut_down
+                               ? "horovod_cpp was shut down: call hvd::init() again before anything else"
+                               : "horovod_cpp is not initialised: call hvd::init() first");
+  }
   return process().context;
 }
 

@@ -16,7 +16,8 @@ namespace {
 // The optimizer's parameters that `exchange` (nullptr: nobody) does not have, in the order and with the names of the model,
 // each once even if it has several names.
 std::vector<NamedParameter> new_parameters_of(const torch::optim::Optimizer& optimizer,
-                                              const NamedTensors& named, const GradientExchange* exchange) {
+                                              const NamedTensors& named, const GradientExchange* exchange,
+                                              const std::string& who) {
   std::unordered_set<const c10::TensorImpl*> wanted;
   for (const auto& group : optimizer.param_groups()) {
     for (const at::Tensor& parameter : group.params()) {
@@ -27,13 +28,12 @@ std::vector<NamedParameter> new_parameters_of(const torch::optim::Optimizer& opt
   std::vector<NamedParameter> found;
   for (const auto& item : named) {
     if (wanted.erase(item.value().unsafeGetTensorImpl()) == 0) continue;
-    throw_if_failed(
-        check_tensor(item.value()).with_prefix(text("DistributedOptimizer: parameter '", item.key(), "': ")));
+    throw_if_failed(check_tensor(item.value()).with_prefix(text(who, "parameter '", item.key(), "': ")));
     found.push_back({item.key(), item.value()});
   }
   if (wanted.empty()) return found;
   throw std::invalid_argument(
-      text("DistributedOptimizer: ", wanted.size(), " of the optimizer's ", expected,
+      text(who, wanted.size(), " of the optimizer's ", expected,
            " parameters are not in named_parameters, so their gradients would not be averaged; pass "
            "model->named_parameters() of the model whose parameters the optimizer has"));
 }
@@ -52,7 +52,8 @@ std::shared_ptr<GradientExchange> make_exchange(const torch::optim::Optimizer& o
                                                 const DistributedOptimizerOptions& options) {
   DistributedOptimizerOptions complete = options;
   complete.context = Context::among(options.process_set.id(), options.context ? options.context : context());
-  std::vector<NamedParameter> parameters = new_parameters_of(optimizer, named, nullptr);
+  std::vector<NamedParameter> parameters = new_parameters_of(
+      optimizer, named, nullptr, text("rank ", complete.context->rank(), ", DistributedOptimizer: "));
   ExchangeOptions for_exchange = exchange_options_of(complete, parameters);
   return GradientExchange::create(complete.context, std::move(parameters), std::move(for_exchange));
 }
@@ -77,7 +78,8 @@ DistributedOptimizer::DistributedOptimizer(std::unique_ptr<torch::optim::Optimiz
 DistributedOptimizer::~DistributedOptimizer() { exchange_->detach(); }
 
 void DistributedOptimizer::add_parameters(const NamedTensors& named_parameters) {
-  exchange_->add(new_parameters_of(*optimizer_, named_parameters, exchange_.get()));
+  exchange_->add(
+      new_parameters_of(*optimizer_, named_parameters, exchange_.get(), exchange_->name_of_caller()));
 }
 
 void DistributedOptimizer::check_parameters() const {
@@ -87,7 +89,7 @@ void DistributedOptimizer::check_parameters() const {
   const auto different = parameters_of(*optimizer_);
   if (different.size() <= exchange_->parameter_count()) return;
   throw std::invalid_argument(
-      text("DistributedOptimizer: the optimizer has ", different.size(),
+      text(exchange_->name_of_caller(), "the optimizer has ", different.size(),
            " parameters, but the gradients of only ", exchange_->parameter_count(),
            " are averaged: after add_param_group() call add_parameters(model->named_parameters()) of the "
            "DistributedOptimizer, on every rank"));

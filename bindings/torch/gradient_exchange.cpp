@@ -80,7 +80,7 @@ void GradientExchange::check_agreement(const std::vector<Gradient>& gradients) c
 void GradientExchange::check_hooks(const std::vector<Gradient>& gradients) const {
   for (const Gradient& gradient : gradients) {
     if (!has_gradient_hook(gradient.parameter)) continue;
-    throw std::invalid_argument(text("rank ", context_->rank(), ": parameter '", gradient.name,
+    throw std::invalid_argument(text(name_of_caller(), "parameter '", gradient.name,
                                      "' already belongs to a DistributedOptimizer: destroy that one first"));
   }
 }
@@ -116,6 +116,10 @@ void GradientExchange::detach() {
         Status::shut_down(text("rank ", context_->rank(), " has destroyed its DistributedOptimizer")));
   }
   for (const Gradient& gradient : gradients_) remove_gradient_hook(gradient.parameter, this);
+}
+
+std::string GradientExchange::name_of_caller() const {
+  return text("rank ", context_->rank(), ", DistributedOptimizer: ");
 }
 
 std::string GradientExchange::name_of_operation(const std::string& what) const {

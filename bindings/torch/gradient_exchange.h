@@ -90,6 +90,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   // In the steady state: the 2-norm of all p.grad as they are now, the same bits on ranks that have the same. Without another pass over them if
   // they are as they were reduced. (A change through p.grad().data() of single elements goes unnoticed; of all of them it does not.)
   std::optional<double> norm_of_step();
+  // "rank 1, DistributedOptimizer: ", before what is said to a mistake.
+  std::string name_of_caller() const;
   // Whose context it has.
   int process_set() const { return context_->process_set(); }
 
@@ -236,6 +238,7 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   bool wants_to_open();
   void start_opening();
   bool advance_opening(Lock& lock, Deadline deadline);
+  void tell_of_no_plan(const Status& why) const;
   void write_slot(std::size_t index, const at::Tensor& piece);
   void produce_in_arena(Gradient& gradient, const at::Tensor& piece);
   void fill_rest_of_arena();

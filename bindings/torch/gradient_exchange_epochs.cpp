@@ -65,6 +65,16 @@ void GradientExchange::start_opening() {
   phase_ = Phase::opening;
 }
 
+void GradientExchange::tell_of_no_plan(const Status& why) const {
+  const Log log(context_->session().config().log_level, context_->rank());
+  const std::string words = text("gradients are negotiated in every step, which is slower: ", why.message());
+  // All ranks know it; one of them says it. The end of a Session is none of our news.
+  const bool is_first =
+      context_->session().process_set(context_->process_set()).value_or(std::vector{0}).front() ==
+      context_->rank();
+  is_first&& why.code() == StatusCode::unavailable ? log.warning(words) : log.info(words);
+}
+
 bool GradientExchange::advance_opening(Lock& lock, Deadline deadline) {
   lock.unlock();
   const bool is_over = opening_->advance(deadline);
@@ -74,8 +84,7 @@ bool GradientExchange::advance_opening(Lock& lock, Deadline deadline) {
   // For good: what is missing does not come back. If the world has failed, the next call tells.
   if (!arena_) {
     may_plan_ = false;
-    Log(context_->session().config().log_level, context_->rank())
-        .info(text("gradients are negotiated in every step: ", opening_->status().message()));
+    tell_of_no_plan(opening_->status());
   }
   opening_.reset();
   finish_round();

@@ -27,7 +27,7 @@ std::size_t file_size_limit_bytes() {
 }
 
 std::string error_text(int error_number) {
-  const std::string words = std::system_category().message(error_number);
+  std::string words = std::system_category().message(error_number);
   const auto with_limit = [&words](decltype(RLIMIT_FSIZE) resource, const char* what, const char* command) {
     const auto limit = limit_of(resource);
     return limit ? text(words, " (this process may have ", *limit, what, "; raise ", command, ")")

@@ -100,6 +100,20 @@ TEST(LauncherOutput, ThatCannotBeWrittenToFilesIsRefused) {
   EXPECT_EQ(lines_of(job.err()).size(), 1U) << job.both();
 }
 
+TEST(LauncherOutput, BeyondTheLimitOfFilesIsDroppedThereAndSaid) {
+  const std::string folder = temporary_folder();
+  LauncherJobOptions options;
+  options.wrapper = {"sh", "-c", "ulimit -f 8; exec \"$0\" \"$@\""};
+  LauncherJob job({"-np", "1", "--output-filename", folder, "sh", "-c", "yes | head -n 50000; echo done"},
+                  options);
+  EXPECT_EQ(job.finish(), 0) << job.err();
+  EXPECT_NE(job.out().find("done\n"), std::string::npos);
+  EXPECT_NE(job.both().find("hvdrun: the output file of rank 0 cannot be written: File too large"),
+            std::string::npos)
+      << job.err();
+  std::filesystem::remove_all(folder);
+}
+
 // Nobody reads for a while: the ranks wait, hvdrun does not swallow their output.
 TEST(LauncherOutput, OfASlowReaderHoldsTheRanksBack) {
   LauncherJob job({"-np", "2", "sh", "-c", "yes abcdefghijklmnopqrstuvwxyz | head -n 1000000; echo done"});

@@ -103,6 +103,33 @@ TEST(RanksThatEnd, WithoutInitAreNamedAtOnce) {
       << result.describe();
 }
 
+HVD_PROCESS_CASE(ranks_with_different_settings) {
+  ::setenv("HVD_STATIC_PLAN", process_rank() == 1 ? "0" : "1", 1);
+  ::setenv("HVD_FUSION_THRESHOLD", process_rank() == 2 ? "7" : "1000", 1);
+  return average_and_leave();
+}
+
+TEST(Settings, ThatDifferAreAllToldOnEveryRank) {
+  const ProcessResult result = run_processes(3, "ranks_with_different_settings");
+  EXPECT_EQ(result.exit_code, 1) << result.describe();
+  for (const std::string words : {"HVD_FUSION_THRESHOLD: rank 0 has 1000, rank 1 has 1000, rank 2 has 7",
+                                  "HVD_STATIC_PLAN: rank 0 has 1, rank 1 has 0, rank 2 has 1"}) {
+    EXPECT_EQ(count_of(words, result.err), 3U) << result.describe();
+  }
+}
+
+TEST(Settings, ThatNeedMpirunAreToldUnderHvdrun) {
+  for (const std::string name : {"HVD_CONTROL", "HVD_CPU_OPERATIONS"}) {
+    ProcessOptions options;
+    options.environment = {{name, "mpi"}};
+    const ProcessResult result = run_processes(2, "all_ranks_average", options);
+    EXPECT_EQ(result.exit_code, 1) << result.describe();
+    EXPECT_EQ(count_of(name + "=mpi: start the program with mpirun, or leave the setting out", result.err),
+              2U)
+        << result.describe();
+  }
+}
+
 TEST(OneCore, IsEnoughForAllRanks) {
   cpu_set_t allowed;
   ASSERT_EQ(::sched_getaffinity(0, sizeof allowed, &allowed), 0);

@@ -2,6 +2,7 @@
 #include "horovod_cpp/coordinator/timeline.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -67,6 +68,33 @@ TEST_F(TimelineFile, IsBoundedAndSaysSo) {
   const auto events = nlohmann::json::parse(content(1));
   EXPECT_NE(events.back().at("name").get<std::string>().find("HVD_TIMELINE_MAX_MB"), std::string::npos);
   EXPECT_TRUE(timeline_.start({file(), false, kMost, {}}).is_ok()) << "it may be started again";
+}
+
+// A write beyond ulimit -f would raise SIGXFSZ, which ends a program.
+TEST_F(TimelineFile, EndsAtTheLimitOfFilesWithoutASignal) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto set_limit = [&](rlim_t bytes) {
+    const rlimit limit{bytes, before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  };
+  set_limit(10);
+  const std::string told = timeline_.start({file(), false, 1U << 20U, {}}).message();
+  set_limit(1000);
+  ASSERT_TRUE(timeline_.start({file(), false, 1U << 20U, {}}).is_ok());
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    recorder_.record(Happening::submitted, i);
+    timeline_.flush();
+  }
+  set_limit(before.rlim_cur);
+  EXPECT_NE(told.find("the timeline cannot be written to "), std::string::npos) << told;
+  EXPECT_NE(
+      told.find(
+          "File too large (this process may have 10 bytes in a file or shared memory; raise ulimit -f)"),
+      std::string::npos)
+      << told;
+  EXPECT_LE(content(1).size(), 1000U);
+  EXPECT_GT(nlohmann::json::parse(content(1)).size(), 4U) << "what there was room for is valid";
 }
 
 TEST_F(TimelineFile, ShowsTimesOfRank0sClock) {
