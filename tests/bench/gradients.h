@@ -3,6 +3,7 @@
 // Element i of rank r in round k is (i + 7 k) mod 64 + r / 2: sums over ranks are exact in float32.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +12,13 @@
 #include "tests/bench/workload.h"
 
 namespace hvd::bench {
+
+// The same for memory of any kind, whose first element is number `first` of the workload.
+void fill(std::span<float> values, std::size_t first, int rank, int round);
+// Whether every element is `factor` times the sum over `ranks` of what fill wrote.
+Status verify(std::span<const float> values, std::size_t first, int ranks, int round, double factor);
+// Tells the system to take back the whole pages of private memory; they read as zeros afterwards.
+void give_back(std::span<float> values);
 
 enum class Layout {
   separate,    // one allocation a tensor, as a framework has them
@@ -28,8 +36,8 @@ class Gradients {
   std::span<float> all() { return storage_.front(); }
 
   void fill(int rank, int round);
-  // Whether every element is `factor` times the sum over `ranks` of what fill wrote.
   Status verify(int ranks, int round, double factor) const;
+  void give_back();
 
  private:
   std::vector<std::vector<float>> storage_;
