@@ -26,7 +26,7 @@ std::string command_line(int argc, char** argv) {
   std::string words = "./dev bench";
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word == "--peers" || word == "--python") {
+    if (word == "--peers" || word == "--python" || word == "--sources") {
       ++i;
     } else {
       words += " " + word;
@@ -47,6 +47,7 @@ Status run(const Options& options, Outcome& outcome) {
   HVD_RETURN_IF_ERROR(scratch.status());
   Surroundings around;
   around.bin = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  around.sources = options.sources;
   around.python = options.python;
   around.peers = options.peers;
   around.scratch = scratch.value().path();

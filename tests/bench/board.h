@@ -48,6 +48,7 @@ struct RankSlot {
   std::atomic<std::int32_t> pid;
   Answer answer;
   std::array<char, 400> message;  // of an answer that is not `well`
+  std::uint64_t digest;           // Contender::digest() after the last repetition; 0: none
   std::array<Stamp, kMostRepetitions> started;
   std::array<Stamp, kMostRepetitions> finished;
 };

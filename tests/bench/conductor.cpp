@@ -65,7 +65,7 @@ Status Conductor::start_all(int ranks) {
 }
 
 void Conductor::lose(Cell& cell, const std::string& key, const Status& why) {
-  say_(text(key, ", ", cell.workload, ": ", why.message()));
+  if (why.code() != StatusCode::unimplemented) say_(text(key, ", ", cell.workload, ": ", why.message()));
   cell.left_out.push_back({key, why.message()});
   std::erase_if(cell.rows, [&](const Row& row) { return row.key == key; });
   if (why.code() == StatusCode::unimplemented) return;
@@ -141,6 +141,7 @@ Status Conductor::take_turn(Cell& cell, Job& job, int round) {
   command.count = cell.repetitions;
   command.give_back = cell.gave_back;
   HVD_RETURN_IF_ERROR(perform(cell, job, command));
+  HVD_RETURN_IF_ERROR(job.ranks_agree());
   if (round >= 0) row_of(cell, job).seconds.push_back(median(job.durations(cell.repetitions)));
   return {};
 }

@@ -4,8 +4,10 @@
 // Every rank makes the same calls in the same order; run is collective.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "horovod_cpp/base/status.h"
@@ -25,6 +27,8 @@ class Contender {
   virtual Status run() = 0;
   // Whether the result is right. Not timed.
   virtual Status verify(int repetition) = 0;
+  // After verify: of all bits that must be the same on every rank (parameters after a step). Nothing: there are none.
+  virtual std::optional<std::uint64_t> digest() const { return std::nullopt; }
   // Gives the pages of that memory back to the system; fill comes next. Many contenders share one machine.
   virtual void give_back() {}
 };

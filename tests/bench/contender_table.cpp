@@ -44,6 +44,15 @@ StartPlan without_launcher(Words command, int ranks) {
   return plan;
 }
 
+StartPlan python(const Surroundings& around, Words program, int ranks) {
+  Words command{around.python, text(around.sources, "/tests/bench/peers/", program.front())};
+  command.insert(command.end(), program.begin() + 1, program.end());
+  StartPlan plan = without_launcher(std::move(command), ranks);
+  plan.environment = {{"HVDBENCH_LIBRARY", around.bin + "/../lib/libhvd_bench_rank.so"},
+                      {"PYTHONDONTWRITEBYTECODE", "1"}};
+  return plan;
+}
+
 // Why a peer is not there: what its installation said last.
 std::string reason_of_absence(const Surroundings& around, const std::string& peer) {
   if (around.peers.empty())
@@ -59,6 +68,8 @@ std::string reason_of_absence(const Surroundings& around, const std::string& pee
 const std::vector<ContenderRow>& contender_table() {
   static const std::vector<ContenderRow> rows{
       {"openmpi", "Debian's Open MPI: one MPI_Allreduce of everything", nullptr},
+      {"gloo", "torch c10d all_reduce over Gloo", nullptr},
+      {"ddp", "torch DistributedDataParallel over Gloo", nullptr},
       {"session", "horovod_cpp: Session, every tensor averaged, ordinary memory", nullptr},
       {"epochs", "horovod_cpp: the steady state, gradients in memory that ranks share", nullptr},
       {"floor", "no communication: a = b = a + b with all cores", nullptr},
@@ -83,12 +94,16 @@ Result<StartPlan> start_plan(const ContenderRow& row, int ranks, const Surroundi
   } else if (key == "session" || key == "epochs") {
     needed = around.bin + "/hvd_bench_own";
     plan = hvdrun(around, {needed, key}, ranks);
+  } else if (key == "gloo" || key == "ddp") {
+    needed = around.python;
+    plan = python(around, {"gloo.py", key == "gloo" ? "c10d" : "ddp"}, ranks);
   } else if (key == "floor") {
     needed = around.bin + "/hvd_bench_floor";
     plan = without_launcher({needed}, std::max(ranks, around.cores));
     plan.environment = {{"HVDBENCH_REDUCERS", std::to_string(ranks)}};
   }
   if (!std::filesystem::exists(needed)) {
+    if (needed == around.python) return Status::unavailable("no Python with torch: ./dev bench knows one");
     return Status::unavailable(row.peer != nullptr ? reason_of_absence(around, row.peer)
                                                    : text("not built: there is no ", needed));
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 
@@ -58,6 +59,13 @@ Status verify(std::span<const float> values, std::size_t first, int ranks, int r
     }
   }
   return {};
+}
+
+std::uint64_t digest(std::span<const float> values, std::uint64_t before) {
+  // FNV-1a, a word at a time.
+  std::uint64_t hash = before ^ 0xcbf29ce484222325U;
+  for (const float value : values) hash = (hash ^ std::bit_cast<std::uint32_t>(value)) * 0x100000001b3U;
+  return hash;
 }
 
 void give_back(std::span<float> values) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@ namespace hvd::bench {
 void fill(std::span<float> values, std::size_t first, int rank, int round);
 // Whether every element is `factor` times the sum over `ranks` of what fill wrote.
 Status verify(std::span<const float> values, std::size_t first, int ranks, int round, double factor);
+// Of all bits; chained: `before` is that of what came before.
+std::uint64_t digest(std::span<const float> values, std::uint64_t before);
 // Tells the system to take back the whole pages of private memory; they read as zeros afterwards.
 void give_back(std::span<float> values);
 

@@ -159,6 +159,14 @@ Status Job::perform(const Command& command, Deadline deadline) {
   return status;
 }
 
+Status Job::ranks_agree() const {
+  for (int rank = 1; rank < board_->size; ++rank) {
+    if (board_->ranks[static_cast<std::size_t>(rank)].digest != board_->ranks[0].digest)
+      return Status::internal(text("ranks 0 and ", rank, " ended with different parameters"));
+  }
+  return {};
+}
+
 std::vector<double> Job::durations(int count) const {
   std::vector<double> seconds;
   for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {

@@ -32,6 +32,8 @@ class Job {
   Status wait_for_join(Deadline deadline);
   // One command, and everybody's answer to it. unimplemented: the contender does not do such work. After another error it is of no use.
   Status perform(const Command& command, Deadline deadline);
+  // After a `repeat`: whether all ranks have the same digest.
+  Status ranks_agree() const;
   // Of the last `repeat`: last finish − last start, in seconds.
   std::vector<double> durations(int count) const;
 

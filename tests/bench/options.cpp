@@ -103,6 +103,7 @@ Options read_options(int argc, char** argv) {
   app.add_option("--html", options.html, "Write a page with plots to this file")->check(can_be_written());
   app.add_option("--peers", options.peers, "Where peers are installed (./dev bench says it)")->group("");
   app.add_option("--python", options.python, "That has torch (./dev bench says it)")->group("");
+  app.add_option("--sources", options.sources, "This repository (./dev bench says it)")->group("");
   app.add_flag("--print-peers", options.prints_peers, "Print what must be installed, and exit")->group("");
   app.footer(list_of_contenders() +
              "\nExamples\n"

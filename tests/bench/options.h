@@ -16,6 +16,7 @@ struct Options {
   std::string html;
   std::string peers;
   std::string python;
+  std::string sources;
   bool prints_peers = false;  // only says which peers must be installed
 };
 

@@ -83,6 +83,7 @@ Status Rank::repeat(Contender& contender, const Command& command) {
     // Nobody verifies while others still run.
     if (!board_->meet()) return apart;
     HVD_RETURN_IF_ERROR(contender.verify(command.first + i));
+    slot.digest = contender.digest().value_or(0);
     if (command.give_back) contender.give_back();
   }
   return {};

@@ -1,0 +1,145 @@
+"""Ranks of torch.distributed over Gloo: gloo.py c10d|ddp, started by the conductor without a launcher."""
+import datetime
+import sys
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from bench_rank import Cannot, Contender, Gradients, join, obey, pass_on, place
+from models import Step
+
+BUCKET_ELEMENTS = 25 * 2**20 // 4  # DDP's default
+
+
+def meet(rank, size):
+    """A process group; rank 0 lets the system choose the port."""
+    patience = datetime.timedelta(seconds=60)
+    if rank == 0:
+        store = dist.TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False, timeout=patience)
+        pass_on(str(store.port))
+    else:
+        store = dist.TCPStore("127.0.0.1", int(pass_on()), size, is_master=False, timeout=patience)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=patience)
+
+
+class AllReduce(Contender):
+    """One tensor: all_reduce of it. Several: in buckets, copied in and out, all on their way at once."""
+
+    def __init__(self, workload, rank, size):
+        if workload.is_step:
+            raise Cannot("reduces tensors only")
+        self.rank, self.size = rank, size
+        self.title = f"torch {torch.__version__} c10d all_reduce over Gloo"
+        self.gradients = Gradients(torch.zeros(shape) for shape in workload.shapes.values())
+        self.buckets = []  # (flat tensor, [(gradient, its part)])
+        if len(self.gradients.tensors) > 1:
+            self.title += ", 25 MiB buckets with copies"
+            self.make_buckets()
+
+    def make_buckets(self):
+        pending, elements = [], 0
+        for tensor in self.gradients.tensors + [None]:
+            if pending and (tensor is None or elements + tensor.numel() > BUCKET_ELEMENTS):
+                flat = torch.zeros(elements)
+                parts = flat.split([one.numel() for one in pending])
+                self.buckets.append((flat, [(one.view(-1), part) for one, part in zip(pending, parts)]))
+                pending, elements = [], 0
+            if tensor is not None:
+                pending.append(tensor)
+                elements += tensor.numel()
+
+    def fill(self, repetition):
+        self.gradients.fill(self.rank, repetition)
+
+    def run(self):
+        if not self.buckets:
+            dist.all_reduce(self.gradients.tensors[0])
+            return
+        works = []
+        for flat, parts in self.buckets:
+            for gradient, part in parts:
+                part.copy_(gradient)
+            works.append(dist.all_reduce(flat, async_op=True))
+        for work, (_, parts) in zip(works, self.buckets):
+            work.wait()
+            for gradient, part in parts:
+                gradient.copy_(part)
+
+    def verify(self, repetition):
+        self.gradients.verify(self.size, repetition, 1.0)
+
+    def give_back(self):
+        self.gradients.give_back()
+
+
+class GradientIs(torch.autograd.Function):
+    """A parameter whose gradient is a given tensor."""
+
+    @staticmethod
+    def forward(ctx, parameter, gradient):
+        ctx.gradient = gradient
+        return parameter.new_zeros(())
+
+    @staticmethod
+    def backward(ctx, _):
+        return ctx.gradient, None
+
+
+class GivenGradients(torch.nn.Module):
+    """A backward that takes no time of its own: gradients are there already, the last parameter's comes first."""
+
+    def __init__(self, shapes):
+        super().__init__()
+        self.weights = torch.nn.ParameterList(torch.zeros(shape) for shape in shapes)
+        self.gradients = Gradients(torch.zeros(shape) for shape in shapes)
+
+    def forward(self):
+        return torch.stack([GradientIs.apply(*pair) for pair in zip(self.weights, self.gradients.tensors)]).sum()
+
+
+class BackwardOfDdp(Contender):
+    """The backward of a DistributedDataParallel model with the workload's parameters; its forward is not timed."""
+
+    def __init__(self, workload, rank, size):
+        self.rank, self.size = rank, size
+        self.title = f"torch {torch.__version__} DDP over Gloo, a whole backward"
+        self.model = GivenGradients(workload.shapes.values())
+        self.distributed = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
+
+    def fill(self, repetition):
+        self.model.gradients.fill(self.rank, repetition)
+        self.model.zero_grad()
+        self.loss = self.distributed()
+
+    def run(self):
+        self.loss.backward()
+
+    def verify(self, repetition):
+        results = [weight.grad for weight in self.model.weights]
+        self.model.gradients.verify(self.size, repetition, 1 / self.size, results)
+
+    def give_back(self):
+        self.model.gradients.give_back()
+
+
+def step_of_ddp(workload, rank, size):
+    def wrap(model, optimizer):
+        return DistributedDataParallel(model, gradient_as_bucket_view=True), optimizer
+
+    return Step(workload, rank, size, f"torch {torch.__version__} DDP over Gloo", wrap)
+
+
+def main():
+    rank, size = place()
+    join(rank, size)
+    meet(rank, size)
+    if sys.argv[1] == "c10d":
+        obey(lambda workload: AllReduce(workload, rank, size))
+    else:
+        obey(lambda workload: (step_of_ddp if workload.is_step else BackwardOfDdp)(workload, rank, size))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
