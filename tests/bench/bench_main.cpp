@@ -56,7 +56,8 @@ Status run(const Options& options, Outcome& outcome) {
                       [](const std::string& line) { std::fprintf(stderr, "bench: %s\n", line.c_str()); });
   HVD_RETURN_IF_ERROR(conductor.run(outcome.cells));
   std::printf("%s", as_table(outcome).c_str());
-  return write_file(options.json, as_json(outcome));
+  HVD_RETURN_IF_ERROR(write_file(options.json, as_json(outcome)));
+  return write_file(options.html, as_html(outcome));
 }
 
 int run_with_arguments(int argc, char** argv) {

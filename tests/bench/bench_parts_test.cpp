@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "horovod_cpp/base/text.h"
 #include "tests/bench/board.h"
 #include "tests/bench/contender_table.h"
 #include "tests/bench/gradients.h"
@@ -219,11 +220,36 @@ TEST(Report, TheTableHasRatiosReasonsAndDisturbances) {
   }
 }
 
+TEST(Report, ThePageIsWholeAndHasNothingToRun) {
+  Outcome outcome = example_outcome();
+  for (const std::size_t bytes : {1024U, 4096U}) {
+    Cell cell = example_cell();
+    cell.workload = text("single:", bytes / 4);
+    cell.bytes = bytes;
+    outcome.cells.push_back(cell);
+  }
+  const std::string page = as_html(outcome);
+  EXPECT_NE(page.find("<polyline"), std::string::npos);
+  EXPECT_NE(page.find("<rect"), std::string::npos);
+  EXPECT_NE(page.find("half &quot;&lt;of&gt;&quot; it"), std::string::npos);
+  for (const char* never : {"<of>", "<script", "http:", "https:", "nan", "inf"})
+    EXPECT_EQ(page.find(never), std::string::npos) << never;
+  const auto count = [&](const std::string& words) {
+    std::size_t found = 0;
+    for (auto at = page.find(words); at != page.npos; at = page.find(words, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("<svg"), 4U);
+  EXPECT_EQ(count("<svg"), count("</svg>"));
+  EXPECT_EQ(count("<table"), count("</table>"));
+}
+
 TEST(Report, ACellWithoutRowsIsNoError) {
   Outcome outcome = example_outcome();
   outcome.cells[0].rows.clear();
   EXPECT_NE(as_table(outcome).find("without"), std::string::npos);
   EXPECT_NE(as_json(outcome).find("\"rows\": []"), std::string::npos);
+  EXPECT_NE(as_html(outcome).find("without"), std::string::npos);
 }
 
 TEST(Report, BytesInWords) {

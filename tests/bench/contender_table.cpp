@@ -93,6 +93,8 @@ const std::vector<ContenderRow>& contender_table() {
       {"ddp", "torch DistributedDataParallel over Gloo", nullptr},
       {"session", "horovod_cpp: Session, every tensor averaged, ordinary memory", nullptr},
       {"epochs", "horovod_cpp: the steady state, gradients in memory that ranks share", nullptr},
+      {"hooks", "horovod_cpp: DistributedOptimizer of LibTorch, a whole backward or step", nullptr},
+      {"alone", "LibTorch, the same backward or step without communication", nullptr},
       {"floor", "no communication: a = b = a + b with all cores", nullptr},
   };
   return rows;
@@ -152,6 +154,9 @@ Result<StartPlan> start_plan(const ContenderRow& row, int ranks, const Surroundi
     add_to(plan.environment, python_environment(around));
   } else if (key == "session" || key == "epochs") {
     needed = around.bin + "/hvd_bench_own";
+    plan = hvdrun(around, {needed, key}, ranks);
+  } else if (key == "hooks" || key == "alone") {
+    needed = around.bin + "/hvd_bench_torch";
     plan = hvdrun(around, {needed, key}, ranks);
   } else if (key == "gloo" || key == "ddp") {
     needed = around.python;

@@ -36,21 +36,6 @@ std::string padded(const std::string& words, std::size_t width, bool to_the_left
   return to_the_left ? words + blanks : blanks + words;
 }
 
-// Reason → the keys that it holds for, in their order.
-std::vector<std::pair<std::string, std::string>> by_reason(const std::vector<LeftOut>& left_out) {
-  std::vector<std::pair<std::string, std::string>> groups;
-  for (const LeftOut& absent : left_out) {
-    const auto group =
-        std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == absent.reason; });
-    if (group == groups.end()) {
-      groups.emplace_back(absent.reason, absent.key);
-    } else {
-      group->second += ", " + absent.key;
-    }
-  }
-  return groups;
-}
-
 void write_cell(std::ostringstream& out, const Cell& cell, const Outcome& outcome) {
   out << '\n' << title_of(cell) << ", " << outcome.rounds << " rounds";
   if (cell.repetitions > 1) out << " of " << cell.repetitions << " repetitions";
@@ -83,6 +68,20 @@ void write_cell(std::ostringstream& out, const Cell& cell, const Outcome& outcom
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> by_reason(const std::vector<LeftOut>& left_out) {
+  std::vector<std::pair<std::string, std::string>> groups;
+  for (const LeftOut& absent : left_out) {
+    const auto group =
+        std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == absent.reason; });
+    if (group == groups.end()) {
+      groups.emplace_back(absent.reason, absent.key);
+    } else {
+      group->second += ", " + absent.key;
+    }
+  }
+  return groups;
+}
 
 Interval ratio_to_first(const Cell& cell, const Row& row, std::uint64_t seed) {
   return paired_ratio(row.seconds, cell.rows.front().seconds, seed);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/bench/outcome.h"
 #include "tests/bench/statistics.h"
@@ -10,10 +12,14 @@ namespace hvd::bench {
 
 std::string as_table(const Outcome& outcome);
 std::string as_json(const Outcome& outcome);
+// One page that needs nothing else, with plots.
+std::string as_html(const Outcome& outcome);
 
 // ---- pieces of both, and of the page
 // The row's times against those of the first row of its cell.
 Interval ratio_to_first(const Cell& cell, const Row& row, std::uint64_t seed);
+// Reason → the keys that it holds for, in their order.
+std::vector<std::pair<std::string, std::string>> by_reason(const std::vector<LeftOut>& left_out);
 // "1 KiB", "102 MB": whole binary units where they are whole.
 std::string bytes_in_words(std::size_t bytes);
 // "resnet50, 161 tensors, 102 MB, 2 ranks".

@@ -39,6 +39,7 @@ class GivenGradients(torch.nn.Module):
 
     def __init__(self, shapes):
         super().__init__()
+        shapes = list(reversed(shapes))  # they come in the order of readiness
         self.weights = torch.nn.ParameterList(torch.zeros(shape) for shape in shapes)
         self.gradients = Gradients(torch.zeros(shape) for shape in shapes)
 
@@ -52,7 +53,7 @@ class BackwardOfDdp(Contender):
     def __init__(self, workload, rank, size):
         self.rank, self.size = rank, size
         self.title = f"torch {torch.__version__} DDP over Gloo, a whole backward"
-        self.model = GivenGradients(workload.shapes.values())
+        self.model = GivenGradients(list(workload.shapes.values()))
         self.distributed = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
 
     def fill(self, repetition):

@@ -1,4 +1,4 @@
-"""The models of the workloads mlp and char_gpt, as contenders/step_models.cpp has them, and one step of training them."""
+"""The models of the workloads mlp and char_gpt, as contenders/torch_models.cpp has them, and one step of training them."""
 import torch
 from torch import nn
 from torch.nn import functional
@@ -41,7 +41,7 @@ class CharGpt(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
 
     def forward(self, characters):
-        x = self.embedding(characters) + self.position(torch.arange(characters.shape[1]))
+        x = self.embedding(characters) + self.position.weight[:characters.shape[1]]
         for block in self.blocks:
             x = block(x)
         return functional.linear(self.norm(x), self.embedding.weight)
