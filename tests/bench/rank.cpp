@@ -71,17 +71,17 @@ Status Rank::pass_on(std::string& letter) {
 
 Status Rank::repeat(Contender& contender, const Command& command) {
   RankSlot& slot = board_->ranks[static_cast<std::size_t>(place_.rank)];
-  const Status apart = Status::aborted("the other ranks did not come to the barrier");
+  const auto apart = [] { return Status::aborted("the other ranks did not come to the barrier"); };
   for (int i = 0; i < command.count; ++i) {
     const auto at = static_cast<std::size_t>(i);
     contender.fill(command.first + i);
-    if (!board_->meet()) return apart;
+    if (!board_->meet()) return apart();
     slot.started[at] = std::chrono::steady_clock::now();
     const Status ran = contender.run();
     slot.finished[at] = std::chrono::steady_clock::now();
     HVD_RETURN_IF_ERROR(ran);
     // Nobody verifies while others still run.
-    if (!board_->meet()) return apart;
+    if (!board_->meet()) return apart();
     HVD_RETURN_IF_ERROR(contender.verify(command.first + i));
     slot.digest = contender.digest().value_or(0);
     if (command.give_back) contender.give_back();

@@ -58,12 +58,12 @@ using hvd::bench::told;
 
 int hvd_bench_join(int rank, int size) {
   auto joined = hvd::bench::Rank::join({rank, size});
-  if (joined.is_ok()) {
-    told().rank.emplace(std::move(joined).value());
-  } else {
+  if (!joined.is_ok()) {
     std::fprintf(stderr, "%s\n", joined.status().message().c_str());
+    return 1;
   }
-  return joined.is_ok() ? 0 : 1;
+  told().rank.emplace(std::move(joined).value());
+  return 0;
 }
 
 const char* hvd_bench_pass_on(const char* letter) {
