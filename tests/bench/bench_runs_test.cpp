@@ -134,6 +134,22 @@ TEST(BenchRuns, AllThatIsBuiltTakesPart) {
   EXPECT_EQ(what_is_left_of(pid), std::vector<std::string>());
 }
 
+#if defined(HVD_TEST_WITH_STEPS)
+TEST(BenchRuns, LibTorchTakesPart) {
+  BenchRun run({"--contenders", "hooks,alone", "--workloads", "mlp,many-small", "--rounds", "2", "--warm-up",
+                "2", "--ranks", "2"});
+  const pid_t pid = run.pid();
+  EXPECT_EQ(run.end(), 0);
+  const std::string output = run.output();
+  for (const char* words :
+       {"mlp, a training step", "many-small, 1000 tensors", "hooks: horovod_cpp Dist", "alone: the same"})
+    EXPECT_NE(output.find(words), std::string::npos) << words;
+  EXPECT_EQ(output.find("without hooks"), std::string::npos) << output;
+  EXPECT_EQ(output.find("without alone"), std::string::npos) << output;
+  EXPECT_EQ(what_is_left_of(pid), std::vector<std::string>());
+}
+#endif
+
 TEST(BenchRuns, AContenderThatDiesIsNamedAndTheOthersGoOn) {
   BenchRun run(with(kSmall, {"--rounds", "1500"}));
   const pid_t pid = run.pid();

@@ -88,7 +88,7 @@ Status Job::spawn(const StartPlan& plan, int rank) {
     if (::getppid() != conductor) ::_exit(3);
     reset_signals();
     const int null = ::open("/dev/null", O_RDONLY);
-    ::dup2(null, 0);
+    if (null >= 0) ::dup2(null, 0);
     ::dup2(output_.get(), 1);
     ::dup2(output_.get(), 2);
     ::execvpe(arguments[0], arguments.data(), settings.data());
