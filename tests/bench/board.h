@@ -39,7 +39,12 @@ struct Command {
   bool give_back = false;  // the memory's pages to the system, after each repetition
 };
 
-enum class Answer : std::uint32_t { well, cannot, failed };  // cannot: this contender does not do such work
+enum class Answer : std::uint32_t {
+  well,
+  cannot,  // this contender does not do such work
+  failed,
+  followed,  // failed, because another rank did
+};
 
 using Stamp =
     std::chrono::steady_clock::time_point;  // one clock for all processes: the system's monotonic one

@@ -170,6 +170,8 @@ Result<StartPlan> start_plan(const ContenderRow& row, int ranks, const Surroundi
     plan = without_launcher({needed}, std::max(ranks, around.cores));
     plan.environment = {{"HVDBENCH_REDUCERS", std::to_string(ranks)}};
   }
+  if (row.peer != nullptr && std::filesystem::exists(peer + ".reason"))
+    return Status::unavailable(reason_of_absence(around, row.peer));
   if (!std::filesystem::exists(needed)) {
     if (needed == around.python) return Status::unavailable("no Python with torch: ./dev bench knows one");
     return Status::unavailable(row.peer != nullptr ? reason_of_absence(around, row.peer)

@@ -109,16 +109,22 @@ Status Job::look() const {
   return board_->failed.load() != 0 ? Status::aborted("a rank failed") : Status();
 }
 
-// The message of a rank that failed counts more than what follows from it.
+std::pair<int, Answer> Job::first_cause() const {
+  for (const Answer answer : {Answer::failed, Answer::followed, Answer::cannot}) {
+    for (int rank = 0; rank < board_->size; ++rank) {
+      const RankSlot& slot = board_->ranks[static_cast<std::size_t>(rank)];
+      if (slot.answer == answer) return {rank, answer};
+    }
+  }
+  return {0, Answer::well};
+}
+
 Status Job::wait_for_answers(Deadline deadline) {
   Status status = board_->wait(deadline, [this] { return look(); });
-  for (int rank = 0; rank < board_->size; ++rank) {
-    const RankSlot& slot = board_->ranks[static_cast<std::size_t>(rank)];
-    if (slot.answer == Answer::well || slot.message[0] == '\0') continue;
-    const auto code = slot.answer == Answer::cannot ? StatusCode::unimplemented : StatusCode::aborted;
-    status = Status(code, code == StatusCode::aborted ? text("rank ", rank, ": ", get_text(slot.message))
-                                                      : get_text(slot.message));
-    break;
+  if (const auto [rank, answer] = first_cause(); answer != Answer::well) {
+    const std::string message = get_text(board_->ranks[static_cast<std::size_t>(rank)].message);
+    status = answer == Answer::cannot ? Status::unimplemented(message)
+                                      : Status::aborted(text("rank ", rank, ": ", message));
   }
   if (status.is_ok() || status.code() == StatusCode::unimplemented) return status;
   is_healthy_ = false;
@@ -150,7 +156,7 @@ Status Job::wait_for_join(Deadline deadline) { return wait_for_answers(deadline)
 
 Status Job::perform(const Command& command, Deadline deadline) {
   if (!is_healthy_) return Status::aborted("it has failed before");
-  for (auto& slot : board_->ranks) slot.message[0] = '\0';
+  for (auto& slot : board_->ranks) slot.answer = Answer::well;
   if (pauses_) signal_ranks(SIGCONT);
   board_->send(command);
   Status status = wait_for_answers(deadline);

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "horovod_cpp/base/status.h"
@@ -51,6 +52,8 @@ class Job {
   Status spawn(const StartPlan& plan, int rank);
   Status wait_for_answers(Deadline deadline);
   Status look() const;
+  // The rank whose answer says why this command failed, and that answer.
+  std::pair<int, Answer> first_cause() const;
   Status with_last_words(const Status& status) const;
   std::vector<pid_t> find_processes() const;
   void signal_ranks(int signal) const;

@@ -37,6 +37,19 @@ void end_with(pid_t conductor) {
   }).detach();
 }
 
+Answer answer_for(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::ok:
+      return Answer::well;
+    case StatusCode::unimplemented:
+      return Answer::cannot;
+    case StatusCode::shut_down:
+      return Answer::followed;
+    default:
+      return Answer::failed;
+  }
+}
+
 }  // namespace
 
 Result<Rank> Rank::join(Place place) {
@@ -71,7 +84,7 @@ Status Rank::pass_on(std::string& letter) {
 
 Status Rank::repeat(Contender& contender, const Command& command) {
   RankSlot& slot = board_->ranks[static_cast<std::size_t>(place_.rank)];
-  const auto apart = [] { return Status::aborted("the other ranks did not come to the barrier"); };
+  const auto apart = [] { return Status::shut_down("the other ranks did not come to the barrier"); };
   for (int i = 0; i < command.count; ++i) {
     const auto at = static_cast<std::size_t>(i);
     contender.fill(command.first + i);
@@ -119,13 +132,9 @@ void Rank::obey(const ContenderMaker& make) {
         board_->answer(place_.rank, Answer::well, "");
         return;
     }
-    const bool cannot = status.code() == StatusCode::unimplemented;
-    if (!status.is_ok() && !cannot) board_->fail();
-    board_->answer(place_.rank,
-                   status.is_ok() ? Answer::well
-                   : cannot       ? Answer::cannot
-                                  : Answer::failed,
-                   status.message());
+    const Answer answer = answer_for(status);
+    if (answer == Answer::failed) board_->fail();
+    board_->answer(place_.rank, answer, status.message());
   }
 }
 
