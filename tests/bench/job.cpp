@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
@@ -51,6 +52,16 @@ bool has_in_environment(pid_t pid, const std::string& entry) {
   return ('\0' + all).find('\0' + entry + '\0') != std::string::npos;
 }
 
+constexpr const char* kSharedFolder = "/dev/shm";
+
+std::set<std::string> shared_files() {
+  std::set<std::string> files;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(kSharedFolder, ignored))
+    files.insert(entry.path());
+  return files;
+}
+
 std::string board_entry(const MappedBoard& board) { return "HVDBENCH_BOARD=" + board.file(); }
 
 }  // namespace
@@ -59,6 +70,7 @@ Result<std::unique_ptr<Job>> Job::start(const std::string& key, const StartPlan&
   auto board = MappedBoard::create(plan.processes);
   HVD_RETURN_IF_ERROR(board.status());
   std::unique_ptr<Job> job(new Job(key, std::move(board).value()));
+  job->shared_files_before_ = shared_files();
   job->output_ = UniqueFd(::memfd_create("hvd_bench_output", MFD_CLOEXEC));
   const int count = plan.has_launcher ? 1 : plan.processes;
   for (int rank = 0; rank < count; ++rank) HVD_RETURN_IF_ERROR(job->spawn(plan, rank));
@@ -160,7 +172,10 @@ Status Job::perform(const Command& command, Deadline deadline) {
   if (pauses_) signal_ranks(SIGCONT);
   board_->send(command);
   Status status = wait_for_answers(deadline);
-  if (command.action == Action::prepare) processes_ = find_processes();
+  if (command.action == Action::prepare) {
+    processes_ = find_processes();
+    note_shared_files();
+  }
   if (pauses_) signal_ranks(SIGSTOP);
   return status;
 }
@@ -228,7 +243,19 @@ void Job::finish() {
   kill_all();
 }
 
+void Job::note_shared_files() {
+  for (const pid_t pid : find_processes()) {
+    std::ifstream maps(text("/proc/", pid, "/maps"));
+    for (std::string line; std::getline(maps, line);) {
+      const auto at = line.find(text(kSharedFolder, "/"));
+      if (at != line.npos && !shared_files_before_.contains(line.substr(at)))
+        shared_files_.insert(line.substr(at));
+    }
+  }
+}
+
 void Job::kill_all() {
+  note_shared_files();
   // A launcher that is asked removes its own files; one that is not gone soon is killed like the rest.
   for (const int signal : {SIGTERM, SIGKILL}) {
     std::set<pid_t> told;
@@ -244,6 +271,7 @@ void Job::kill_all() {
     }
   }
   reap();
+  for (const auto& file : shared_files_) ::unlink(file.c_str());  // those that are gone already: no matter
 }
 
 }  // namespace hvd::bench

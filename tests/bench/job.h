@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,13 +58,17 @@ class Job {
   Status with_last_words(const Status& status) const;
   std::vector<pid_t> find_processes() const;
   void signal_ranks(int signal) const;
+  void note_shared_files();
   void kill_all();
 
   std::string key_;
   MappedBoard board_;
   UniqueFd output_;
   std::vector<pid_t> started_;
-  std::vector<pid_t> processes_;  // to be asked for their CPU time
+  std::vector<pid_t> processes_;               // to be asked for their CPU time
+  std::set<std::string> shared_files_before_;  // in /dev/shm
+  std::set<std::string>
+      shared_files_;  // that its processes have mapped since: some leave them when they are killed
   bool pauses_ = false;
   bool is_healthy_ = true;
 };
