@@ -1,6 +1,13 @@
 #include "tests/bench/gradients.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 
 #include "horovod_cpp/base/text.h"
 
@@ -11,11 +18,62 @@ std::size_t elements_of(const NamedShape& tensor) {
   return static_cast<std::size_t>(element_count(tensor.shape));
 }
 
-float common_part(std::size_t i, int round) {
-  return static_cast<float>((i + 7 * static_cast<std::size_t>(round)) % 64);
+constexpr std::size_t kPeriod = 64;
+
+// What all ranks have in common in element i is pattern[i mod 64].
+std::array<float, kPeriod> pattern_of(std::size_t first, int round) {
+  std::array<float, kPeriod> pattern{};
+  for (std::size_t i = 0; i < kPeriod; ++i)
+    pattern[i] = static_cast<float>((first + i + 7 * static_cast<std::size_t>(round)) % kPeriod);
+  return pattern;
 }
 
 }  // namespace
+
+void fill(std::span<float> values, std::size_t first, int rank, int round) {
+  auto pattern = pattern_of(first, round);
+  for (float& value : pattern) value += static_cast<float>(rank) * 0.5F;
+  while (!values.empty()) {
+    const std::size_t count = std::min(values.size(), kPeriod);
+    std::copy_n(pattern.begin(), count, values.begin());
+    values = values.subspan(count);
+  }
+}
+
+Status verify(std::span<const float> values, std::size_t first, int ranks, int round, double factor) {
+  const double own_parts = 0.25 * ranks * (ranks - 1);
+  auto expected = pattern_of(first, round);
+  for (float& value : expected)
+    value = static_cast<float>(factor * (ranks * static_cast<double>(value) + own_parts));
+  for (std::size_t begin = 0; begin < values.size(); begin += kPeriod) {
+    const std::size_t count = std::min(values.size() - begin, kPeriod);
+    // Exact unless `factor` is not a power of two.
+    bool is_right = true;
+    for (std::size_t i = 0; i < count; ++i)
+      is_right &= std::abs(values[begin + i] - expected[i]) <= 1e-6F * expected[i];
+    if (is_right) continue;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (std::abs(values[begin + i] - expected[i]) <= 1e-6F * expected[i]) continue;
+      return Status::internal(text("wrong result: repetition ", round, ", element ", first + begin + i,
+                                   " is ", values[begin + i], ", expected ", expected[i]));
+    }
+  }
+  return {};
+}
+
+std::uint64_t digest(std::span<const float> values, std::uint64_t before) {
+  // FNV-1a, a word at a time.
+  std::uint64_t hash = before ^ 0xcbf29ce484222325U;
+  for (const float value : values) hash = (hash ^ std::bit_cast<std::uint32_t>(value)) * 0x100000001b3U;
+  return hash;
+}
+
+void give_back(std::span<float> values) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(values.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(values.data() + values.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
 
 Gradients::Gradients(const Workload& workload, Layout layout) {
   if (layout == Layout::contiguous) {
@@ -31,28 +89,24 @@ Gradients::Gradients(const Workload& workload, Layout layout) {
 }
 
 void Gradients::fill(int rank, int round) {
-  const float own = static_cast<float>(rank) * 0.5F;
-  std::size_t i = 0;
+  std::size_t first = 0;
   for (const auto tensor : tensors_) {
-    for (float& value : tensor) value = common_part(i++, round) + own;
+    bench::fill(tensor, first, rank, round);
+    first += tensor.size();
   }
 }
 
 Status Gradients::verify(int ranks, int round, double factor) const {
-  const double own_parts = 0.25 * ranks * (ranks - 1);
-  std::size_t i = 0;
+  std::size_t first = 0;
   for (const auto tensor : tensors_) {
-    for (const float value : tensor) {
-      const double expected = factor * (ranks * static_cast<double>(common_part(i, round)) + own_parts);
-      // Exact unless `factor` is not a power of two.
-      if (!(std::abs(value - expected) <= 1e-6 * expected)) {
-        return Status::internal(
-            text("round ", round, ": element ", i, " is ", value, ", expected ", expected));
-      }
-      ++i;
-    }
+    HVD_RETURN_IF_ERROR(bench::verify(tensor, first, ranks, round, factor));
+    first += tensor.size();
   }
   return {};
+}
+
+void Gradients::give_back() {
+  for (auto& storage : storage_) bench::give_back(storage);
 }
 
 }  // namespace hvd::bench

@@ -3,6 +3,8 @@
 // Element i of rank r in round k is (i + 7 k) mod 64 + r / 2: sums over ranks are exact in float32.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +13,15 @@
 #include "tests/bench/workload.h"
 
 namespace hvd::bench {
+
+// The same for memory of any kind, whose first element is number `first` of the workload.
+void fill(std::span<float> values, std::size_t first, int rank, int round);
+// Whether every element is `factor` times the sum over `ranks` of what fill wrote.
+Status verify(std::span<const float> values, std::size_t first, int ranks, int round, double factor);
+// Of all bits; chained: `before` is that of what came before.
+std::uint64_t digest(std::span<const float> values, std::uint64_t before);
+// Tells the system to take back the whole pages of private memory; they read as zeros afterwards.
+void give_back(std::span<float> values);
 
 enum class Layout {
   separate,    // one allocation a tensor, as a framework has them
@@ -28,8 +39,8 @@ class Gradients {
   std::span<float> all() { return storage_.front(); }
 
   void fill(int rank, int round);
-  // Whether every element is `factor` times the sum over `ranks` of what fill wrote.
   Status verify(int ranks, int round, double factor) const;
+  void give_back();
 
  private:
   std::vector<std::vector<float>> storage_;

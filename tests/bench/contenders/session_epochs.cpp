@@ -1,6 +1,5 @@
 #include "horovod_cpp/base/text.h"
-#include "horovod_cpp/world.h"
-#include "tests/bench/contender.h"
+#include "tests/bench/contenders/own.h"
 #include "tests/bench/gradients.h"
 
 namespace hvd::bench {
@@ -44,14 +43,11 @@ std::vector<std::span<float>> tensors_in(std::byte* payload, const Workload& wor
 
 class SessionEpochs final : public Contender {
  public:
-  SessionEpochs(std::unique_ptr<Session> session, std::shared_ptr<Epochs> epochs, Gradients gradients)
-      : session_(std::move(session)), epochs_(std::move(epochs)), gradients_(std::move(gradients)) {}
-  ~SessionEpochs() override {
-    static_cast<void>(session_->shutdown(Deadline::after(std::chrono::seconds(30))));
-  }
+  SessionEpochs(Session& session, std::shared_ptr<Epochs> epochs, Gradients gradients)
+      : session_(session), epochs_(std::move(epochs)), gradients_(std::move(gradients)) {}
 
-  std::string name() const override { return "horovod_cpp (epochs, in place)"; }
-  void fill(int round) override { gradients_.fill(session_->rank(), round); }
+  std::string title() const override { return "horovod_cpp epochs, gradients in shared memory"; }
+  void fill(int repetition) override { gradients_.fill(session_.rank(), repetition); }
   Status run() override {
     for (std::size_t b = 0; b < epochs_->plan().buckets.size(); ++b) epochs_->publish(b);
     epochs_->close({});
@@ -59,29 +55,28 @@ class SessionEpochs final : public Contender {
     if (!outcome) return Status::timed_out("the epoch did not end");
     return outcome->state == EpochState::complete ? Status() : epochs_->failure();
   }
-  Status verify(int round) override {
-    return gradients_.verify(session_->size(), round, 1.0 / session_->size());
+  Status verify(int repetition) override {
+    return gradients_.verify(session_.size(), repetition, 1.0 / session_.size());
   }
 
  private:
-  std::unique_ptr<Session> session_;
+  Session& session_;
   std::shared_ptr<Epochs> epochs_;
   Gradients gradients_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Contender>> make_session_epochs(const Workload& workload, Place) {
-  auto session = open_session();
-  HVD_RETURN_IF_ERROR(session.status());
-  const Placed placed = place(workload, (*session)->size());
+Result<std::unique_ptr<Contender>> make_epochs(Session& session, const Workload& workload) {
+  if (workload.is_step()) return Status::unimplemented("reduces tensors only");
+  const Placed placed = place(workload, session.size());
   std::shared_ptr<Epochs> epochs;
-  const Work opened = (*session)->open_epochs(
-      "gradients", placed.plan, 0, [&](std::shared_ptr<Epochs> taken) { epochs = std::move(taken); });
+  const Work opened = session.open_epochs(workload.name, placed.plan, 0,
+                                          [&](std::shared_ptr<Epochs> taken) { epochs = std::move(taken); });
   HVD_RETURN_IF_ERROR(opened.wait(Deadline::after(std::chrono::seconds(60))));
   Gradients gradients(tensors_in(epochs->payload(), workload, placed));
   return std::unique_ptr<Contender>(
-      std::make_unique<SessionEpochs>(std::move(session).value(), std::move(epochs), std::move(gradients)));
+      std::make_unique<SessionEpochs>(session, std::move(epochs), std::move(gradients)));
 }
 
 }  // namespace hvd::bench

@@ -1,0 +1,62 @@
+#include "horovod_cpp/base/text.h"
+#include "tests/bench/contenders/own.h"
+#include "tests/bench/gradients.h"
+
+namespace hvd::bench {
+namespace {
+
+class SessionAllreduce final : public Contender {
+ public:
+  SessionAllreduce(Session& session, const Workload& workload)
+      : session_(session), gradients_(workload, Layout::separate) {}
+
+  Status declare(const Workload& workload) {
+    for (const auto& tensor : workload.tensors) {
+      Declaration declaration;
+      declaration.name = text(workload.name, "/", tensor.name);
+      declaration.shape = tensor.shape;
+      declaration.op = ReduceOp::average;
+      const auto id = session_.declare(declaration);
+      HVD_RETURN_IF_ERROR(id.status());
+      ids_.push_back(id.value());
+    }
+    return {};
+  }
+
+  std::string title() const override {
+    return text("horovod_cpp Session, ordinary memory (", session_.backends(), ")");
+  }
+  void fill(int repetition) override { gradients_.fill(session_.rank(), repetition); }
+  Status run() override {
+    std::vector<Submission> submissions;
+    for (std::size_t i = 0; i < ids_.size(); ++i) {
+      float* const data = gradients_.tensors()[i].data();
+      submissions.push_back(
+          {.id = ids_[i], .input = data, .output = data, .ready = nullptr, .keep_alive = nullptr});
+    }
+    for (const Work& work : session_.submit(std::move(submissions))) {
+      HVD_RETURN_IF_ERROR(work.wait(Deadline::after(std::chrono::seconds(60))));
+    }
+    return {};
+  }
+  Status verify(int repetition) override {
+    return gradients_.verify(session_.size(), repetition, 1.0 / session_.size());
+  }
+  void give_back() override { gradients_.give_back(); }
+
+ private:
+  Session& session_;
+  Gradients gradients_;
+  std::vector<TensorId> ids_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Contender>> make_session(Session& session, const Workload& workload) {
+  if (workload.is_step()) return Status::unimplemented("reduces tensors only");
+  auto contender = std::make_unique<SessionAllreduce>(session, workload);
+  HVD_RETURN_IF_ERROR(contender->declare(workload));
+  return std::unique_ptr<Contender>(std::move(contender));
+}
+
+}  // namespace hvd::bench
