@@ -43,6 +43,7 @@ struct SessionParts {
   // An eventfd, or closed: each time it becomes readable, somebody wants to know what the ranks are doing (tell_picture).
   UniqueFd picture_signal;
   std::shared_ptr<void> picture_signal_owner;  // let go when the Session ends
+  std::shared_ptr<void> fork_guard;            // likewise: keeps sockets from forked children
   std::chrono::nanoseconds clock_offset{};  // what this rank's clock is ahead of rank 0's; for the timeline
   std::shared_ptr<const Clock> clock = std::make_shared<SteadyClock>();
 };

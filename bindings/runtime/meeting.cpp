@@ -80,7 +80,7 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
   }
   const int mine = position_in(met.value().ranks, launch.placement.rank);
   if (mine < 0) return Status::internal("the rendezvous server answered without this rank");
-  Meeting meeting{place_among(hosts, mine), nullptr, std::move(job_key)};
+  Meeting meeting{place_among(hosts, mine), nullptr, std::move(job_key), {}};
   if (contacts.size() == 1) {
     auto alone = meet_nobody();
     HVD_RETURN_IF_ERROR(alone.status());
@@ -93,6 +93,7 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
   HVD_RETURN_IF_ERROR(links.status());
   auto sockets = secure_links(mine, std::move(links).value(), deadline);
   HVD_RETURN_IF_ERROR(sockets.status());
+  for (const SecureSocket& socket : sockets.value()) meeting.sockets.push_back(socket.fd());
   auto transport = make_tcp_transport(mine, std::move(sockets).value());
   HVD_RETURN_IF_ERROR(transport.status());
   meeting.transport = std::move(transport).value();
@@ -155,6 +156,7 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline) {
   // The exchange lives as long as the Session, beside the watcher: they must not read each other's messages.
   auto exchange_links = connect_local_mesh(bootstrap, deadline);
   HVD_RETURN_IF_ERROR(exchange_links.status());
+  for (const UniqueFd& socket : exchange_links.value()) group.sockets.push_back(socket.get());
   group.memory = make_memfd_exchange(bootstrap.rank(), std::move(exchange_links).value());
   return group;
 }

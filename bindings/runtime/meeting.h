@@ -19,7 +19,8 @@ namespace hvd {
 struct Meeting {
   Placement placement;
   std::unique_ptr<Transport> transport;
-  std::string job_key;  // under hvdrun, of two or more ranks
+  std::string job_key;       // under hvdrun, of two or more ranks
+  std::vector<int> sockets;  // of the Transport, not owned
 };
 
 // Whom a process meets.
@@ -36,7 +37,8 @@ Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeo
 // What ranks of one host have in common.
 struct LocalGroup {
   std::vector<UniqueFd> links;             // a socket to each rank
-  std::shared_ptr<MemoryExchange> memory;  // has sockets of its own
+  std::shared_ptr<MemoryExchange> memory;  // has sockets of its own:
+  std::vector<int> sockets;                // not owned
 };
 
 // Collective. `unavailable` on every rank if some ranks cannot share memory: they are on different hosts.

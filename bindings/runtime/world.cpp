@@ -2,6 +2,7 @@
 
 #include "bindings/runtime/agreement.h"
 #include "bindings/runtime/clock_alignment.h"
+#include "bindings/runtime/fork_guard.h"
 #include "bindings/runtime/launch_environment.h"
 #include "bindings/runtime/meeting.h"
 #include "bindings/runtime/picture_signal.h"
@@ -131,7 +132,16 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
     parts.picture_signal = std::move(signal.readable);
     parts.picture_signal_owner = std::move(signal.owner);
   }
-  if (!parts.control) parts.control = std::move(meeting->transport);
+  std::vector<int> sockets;
+  for (const UniqueFd& link : parts.peer_links) sockets.push_back(link.get());
+  if (local.is_ok()) sockets.insert(sockets.end(), local->sockets.begin(), local->sockets.end());
+  if (!parts.control) {
+    sockets.insert(sockets.end(), meeting->sockets.begin(), meeting->sockets.end());
+    parts.control = std::move(meeting->transport);
+  }
+  auto guard = keep_from_children(sockets);
+  HVD_RETURN_IF_ERROR(guard.status());
+  parts.fork_guard = std::move(guard).value();
   return Session::create(std::move(parts));
 }
 
