@@ -142,7 +142,7 @@ HVD_PROCESS_CASE(trains_afresh) {
 }  // namespace
 
 std::string final_bits_of_fresh_run(int ranks, const std::string& state) {
-  const std::string path = text(testing::TempDir(), "/hvd-elastic-", ::getpid());
+  const std::string path = text(testing::TempDir(), "/hvd-test-elastic-", ::getpid());
   write_file(path, state);
   ProcessOptions options;
   options.case_arguments = {path};
