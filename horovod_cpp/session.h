@@ -44,6 +44,7 @@ struct SessionParts {
   // An eventfd, or closed: each time it becomes readable, somebody wants to know what the ranks are doing (tell_picture).
   UniqueFd picture_signal;
   std::shared_ptr<void> picture_signal_owner;  // let go when the Session ends
+  std::shared_ptr<void> fork_guard;            // likewise: keeps sockets from forked children
   // For the timeline: what this process was when the job began, if it is something else now; and whether an earlier Session of this process has
   // begun the file.
   std::optional<Placement> placement_at_start;

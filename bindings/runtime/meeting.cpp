@@ -89,7 +89,7 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
   }
   const int mine = position_in(met.value().ranks, launch.placement.rank);
   if (mine < 0) return Status::internal("the rendezvous server answered without this rank");
-  Meeting meeting{place_among(hosts, mine), nullptr, std::move(job_key), std::move(met.value().line)};
+  Meeting meeting{place_among(hosts, mine), nullptr, std::move(job_key), std::move(met.value().line), {}};
   if (contacts.size() == 1) {
     auto alone = meet_nobody();
     HVD_RETURN_IF_ERROR(alone.status());
@@ -102,6 +102,7 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
   HVD_RETURN_IF_ERROR(links.status());
   auto sockets = secure_links(mine, std::move(links).value(), deadline);
   HVD_RETURN_IF_ERROR(sockets.status());
+  for (const SecureSocket& socket : sockets.value()) meeting.sockets.push_back(socket.fd());
   auto transport = make_tcp_transport(mine, std::move(sockets).value());
   HVD_RETURN_IF_ERROR(transport.status());
   meeting.transport = std::move(transport).value();
@@ -109,16 +110,16 @@ Result<Meeting> meet_by_rendezvous(const LaunchEnvironment& launch, std::string 
 }
 
 // Collective. Authenticated connections between all ranks, for `purpose`.
-Result<std::vector<TcpLink>> connect_all(Transport& bootstrap, const std::string& job_key,
-                                         LinkPurpose purpose, LossLine& losses, Deadline deadline) {
+Result<std::vector<TcpLink>> connect_all(Meeting& meeting, LinkPurpose purpose, Deadline deadline) {
+  Transport& bootstrap = *meeting.transport;
   const Result<TcpListener> listener = TcpListener::open();
   HVD_RETURN_IF_ERROR(agree(bootstrap, listener.status(), deadline));
   std::vector<Bytes> encoded;
   HVD_RETURN_IF_ERROR(bootstrap.all_gather(encode(listener.value().contact()), encoded, deadline));
   const auto contacts = decode_contacts(encoded);
   HVD_RETURN_IF_ERROR(contacts.status());
-  return connect_tcp_links(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(), job_key,
-                           purpose, deadline, watch_of(losses));
+  return connect_tcp_links(bootstrap.rank(), bootstrap.size(), listener.value(), contacts.value(),
+                           meeting.job_key, purpose, deadline, watch_of(meeting.losses));
 }
 
 Result<std::unique_ptr<Transport>> meet_by_mpi() {
@@ -178,30 +179,32 @@ Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline) {
   // The exchange lives as long as the Session, beside the watcher: they must not read each other's messages.
   auto exchange_links = connect_local_mesh(bootstrap, deadline);
   HVD_RETURN_IF_ERROR(exchange_links.status());
+  for (const UniqueFd& socket : exchange_links.value()) group.sockets.push_back(socket.get());
   group.memory = make_memfd_exchange(bootstrap.rank(), std::move(exchange_links).value());
   return group;
 }
 
-Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, const std::string& job_key,
-                                                       bool encrypt, LossLine& losses, Deadline deadline) {
-  auto links = connect_all(bootstrap, job_key, LinkPurpose::data, losses, deadline);
+Result<std::unique_ptr<Transport>> open_data_transport(Meeting& meeting, bool encrypt, Deadline deadline) {
+  const int rank = meeting.transport->rank();
+  auto links = connect_all(meeting, LinkPurpose::data, deadline);
   HVD_RETURN_IF_ERROR(links.status());
-  if (!encrypt) return make_tcp_transport(bootstrap.rank(), sockets_of(std::move(links).value()));
-  auto sockets = secure_links(bootstrap.rank(), std::move(links).value(), deadline);
+  Result<std::vector<SecureSocket>> sockets =
+      encrypt ? secure_links(rank, std::move(links).value(), deadline)
+              : Result<std::vector<SecureSocket>>(plain(sockets_of(std::move(links).value())));
   HVD_RETURN_IF_ERROR(sockets.status());
-  return make_tcp_transport(bootstrap.rank(), std::move(sockets).value());
+  for (const SecureSocket& socket : sockets.value()) meeting.sockets.push_back(socket.fd());
+  return make_tcp_transport(rank, std::move(sockets).value());
 }
 
-Result<std::vector<SecureSocket>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                    LossLine& losses, std::chrono::seconds host_silence,
+Result<std::vector<SecureSocket>> open_remote_links(Meeting& meeting, std::chrono::seconds host_silence,
                                                     Deadline deadline) {
-  auto links = connect_all(bootstrap, job_key, LinkPurpose::life, losses, deadline);
+  auto links = connect_all(meeting, LinkPurpose::life, deadline);
   HVD_RETURN_IF_ERROR(links.status());
   for (const TcpLink& link : links.value()) {
     if (link.socket.is_open() && host_silence.count() > 0)
       HVD_RETURN_IF_ERROR(end_when_host_is_silent(link.socket.get(), host_silence));
   }
-  return secure_links(bootstrap.rank(), std::move(links).value(), deadline);
+  return secure_links(meeting.transport->rank(), std::move(links).value(), deadline);
 }
 
 }  // namespace hvd

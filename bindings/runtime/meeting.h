@@ -22,8 +22,9 @@ namespace hvd {
 struct Meeting {
   Placement placement;
   std::unique_ptr<Transport> transport;
-  std::string job_key;  // under hvdrun, of two or more ranks
-  LossLine losses;      // likewise, until the ranks are connected
+  std::string job_key;       // under hvdrun, of two or more ranks
+  LossLine losses;           // likewise, until the ranks are connected
+  std::vector<int> sockets;  // of the Transport and of what was made over it for tensors; not owned
 };
 
 // Whom a process meets.
@@ -42,20 +43,19 @@ Result<Meeting> meet(const LaunchEnvironment& launch, std::chrono::seconds timeo
 // What ranks of one host have in common.
 struct LocalGroup {
   std::vector<UniqueFd> links;             // a socket to each rank
-  std::shared_ptr<MemoryExchange> memory;  // has sockets of its own
+  std::shared_ptr<MemoryExchange> memory;  // has sockets of its own:
+  std::vector<int> sockets;                // not owned
 };
 
 // Collective. `unavailable` on every rank if some ranks cannot share memory: they are on different hosts.
 Result<LocalGroup> join_local_group(Transport& bootstrap, Deadline deadline);
 
 // Collective. A Transport over TCP connections of its own, for the tensors; plain bytes unless `encrypt`.
-Result<std::unique_ptr<Transport>> open_data_transport(Transport& bootstrap, const std::string& job_key,
-                                                       bool encrypt, LossLine& losses, Deadline deadline);
+Result<std::unique_ptr<Transport>> open_data_transport(Meeting& meeting, bool encrypt, Deadline deadline);
 
-// Collective. TLS between all ranks, for the watcher of ranks on several hosts. The links end when a host has been silent for `host_silence` (0: as TCP
-// likes).
-Result<std::vector<SecureSocket>> open_remote_links(Transport& bootstrap, const std::string& job_key,
-                                                    LossLine& losses, std::chrono::seconds host_silence,
+// Collective. TLS between all ranks, for the watcher of ranks on several hosts. The links end when a host has been silent for `host_silence`
+// (0: as TCP likes).
+Result<std::vector<SecureSocket>> open_remote_links(Meeting& meeting, std::chrono::seconds host_silence,
                                                     Deadline deadline);
 
 }  // namespace hvd

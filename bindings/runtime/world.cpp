@@ -4,6 +4,7 @@
 
 #include "bindings/runtime/agreement.h"
 #include "bindings/runtime/clock_alignment.h"
+#include "bindings/runtime/fork_guard.h"
 #include "bindings/runtime/launch_environment.h"
 #include "bindings/runtime/meeting.h"
 #include "bindings/runtime/picture_signal.h"
@@ -66,7 +67,7 @@ Result<std::unique_ptr<Collectives>> open_cpu_collectives(const Choice& choice, 
   if (choice.cpu_operations == "shm") return open_shm_collectives(local->memory, deadline);
   if (choice.cpu_operations == "ring") {
     if (choice.control != "tcp" || bootstrap.size() == 1) return make_ring_collectives(control);
-    auto data = open_data_transport(bootstrap, meeting.job_key, encrypt, meeting.losses, deadline);
+    auto data = open_data_transport(meeting, encrypt, deadline);
     HVD_RETURN_IF_ERROR(data.status());
     return make_ring_collectives(std::move(data).value());
   }
@@ -164,8 +165,7 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
   if (local.is_ok()) {
     parts.peer_links = plain(std::move(local->links));
   } else if (launch.launcher == Launcher::hvdrun) {
-    auto links =
-        open_remote_links(bootstrap, meeting->job_key, meeting->losses, config.heartbeat_timeout, deadline);
+    auto links = open_remote_links(*meeting, config.heartbeat_timeout, deadline);
     HVD_RETURN_IF_ERROR(agree_on_connections(bootstrap, links.status(), deadline));
     parts.peer_links = std::move(links).value();
   }
@@ -182,7 +182,16 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
     parts.placement_at_start = launch.placement;
   }
   if (!config.timeline.empty()) parts.timeline_goes_on = has_a_timeline.exchange(true);
-  if (!parts.control) parts.control = std::move(meeting->transport);
+  std::vector<int> sockets;
+  for (const SecureSocket& link : parts.peer_links) sockets.push_back(link.fd());
+  if (local.is_ok()) sockets.insert(sockets.end(), local->sockets.begin(), local->sockets.end());
+  if (!parts.control) {
+    sockets.insert(sockets.end(), meeting->sockets.begin(), meeting->sockets.end());
+    parts.control = std::move(meeting->transport);
+  }
+  auto guard = keep_from_children(sockets);
+  HVD_RETURN_IF_ERROR(guard.status());
+  parts.fork_guard = std::move(guard).value();
   return Session::create(std::move(parts));
 }
 

@@ -101,6 +101,7 @@ void State::sync() {
 }
 
 void run_elastic(State& state, const std::function<void()>& train) {
+  state.commit();  // what a loss within the first sync goes back to
   while (true) {
     try {
       state.sync();

@@ -29,7 +29,7 @@ std::string file_content(const std::string& path) {
 
 std::string next_mark() {
   static std::atomic<int> count{0};
-  return "HVD_TEST_LAUNCHER_JOB=" + std::to_string(getpid()) + "." + std::to_string(count++) + "." +
+  return "HVD_TEST_LAUNCHER=" + std::to_string(getpid()) + "." + std::to_string(count++) + "." +
          std::to_string(Clock::now().time_since_epoch().count());
 }
 

@@ -72,9 +72,19 @@ HVD_PROCESS_CASE(the_cable_of_an_idle_host_is_cut) {
   if (process_rank() == 1) {
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     if (const Status cut = cut_cable(); !cut.is_ok()) return fail_on_host(cut.message());
-    while (true) ::pause();
+    while ((*session)->status().is_ok()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return fail_on_host((*session)->status().message());
   }
   return fail_on_host(barrier("never").wait(soon()).message());
+}
+
+// The child of each rank lives on.
+HVD_PROCESS_CASE(reduce_with_children) {
+  return reduce_on_hosts([](int round) {
+    if (round == 0 && ::fork() == 0) {
+      while (true) ::pause();
+    }
+  });
 }
 
 class SeveralHosts : public testing::Test {
@@ -96,9 +106,10 @@ class SeveralHosts : public testing::Test {
     EXPECT_NE(result.exit_code, 0) << result.describe();
     EXPECT_FALSE(result.timed_out) << result.describe();
     EXPECT_TRUE(result.leftovers.empty()) << result.describe();
-    EXPECT_NE(result.err.find(text("case failed on rank ", rank, ": ", words)), std::string::npos)
-        << words << '\n'
-        << result.describe();
+    const std::size_t begin = result.err.find(text("case failed on rank ", rank, ": "));
+    ASSERT_NE(begin, std::string::npos) << result.describe();
+    const std::string line = result.err.substr(begin, result.err.find('\n', begin) - begin);
+    EXPECT_NE(line.find(words), std::string::npos) << words << '\n' << result.describe();
   }
 };
 
@@ -121,6 +132,16 @@ TEST_F(SeveralHosts, AHostThatVanishesWhileNothingIsSentIsNamed) {
   const ProcessResult result =
       run_processes(3, "the_cable_of_an_idle_host_is_cut", options({{"HVD_HEARTBEAT_TIMEOUT_SECONDS", "2"}}));
   for (const int rank : {0, 2}) expect_failed(result, rank, "the host of rank 1 does not answer");
+}
+
+TEST_F(SeveralHosts, AKilledRankIsNoticedThoughItsChildLives) {
+  ProcessOptions within_25_s = options();
+  within_25_s.time_limit = std::chrono::seconds(25);  // a stall is told after 60
+  ProcessJob job(3, "reduce_with_children", within_25_s);
+  ASSERT_TRUE(job.wait_until_reached(1, "work").is_ok());
+  ASSERT_TRUE(job.kill_rank(1, SIGKILL).is_ok());
+  const ProcessResult result = job.finish();
+  for (const int rank : {0, 2}) expect_failed(result, rank, "rank 1 is gone");
 }
 
 // Its kernel acknowledges, though its buffers are full.

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -87,6 +88,8 @@ HVD_PROCESS_CASE(trains_on) {
     if (std::find(arguments.begin(), arguments.end(), "fork") != arguments.end() && ::fork() == 0) {
       while (true) ::pause();
     }
+    if (process_rank() == 1 && std::find(arguments.begin(), arguments.end(), "dies early") != arguments.end())
+      ::kill(::getpid(), SIGKILL);
     Run run;
     State state(*run.network, run.optimizer);
     state.track("step", run.step);

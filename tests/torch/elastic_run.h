@@ -15,7 +15,7 @@ inline constexpr int kElasticRanks = 4;
 //   resumed.N      … CLOCK_MONOTONIC in ns when it had completed the first step after the last loss (no file if there was none)
 //   lost_steps.N   … the most steps that it had completed and lost again
 // It reaches the point "training" after its third step, "training again" after the first after a loss.
-// Arguments: "fork" anywhere lets each rank have a child that sleeps for ever.
+// Arguments: "fork" anywhere lets each rank have a child that sleeps for ever; "dies early" kills rank 1 before it has synchronised anything.
 
 // The same clock in all processes of a host.
 inline std::int64_t monotonic_ns() {

@@ -96,6 +96,15 @@ TEST(Elastic, OverTcpToo) {
   expect_good_end(result, {0, 1, 3});
 }
 
+TEST(Elastic, ALossBeforeTheFirstCommit) {
+  ProcessOptions options = elastic(3);
+  options.case_arguments = {"dies early"};
+  const ProcessResult result = run_processes(kElasticRanks, "trains_on", options);
+  EXPECT_TRUE(result.is_clean()) << result.describe();
+  for (const int number : {0, 2, 3})
+    EXPECT_TRUE(result.files.contains(text("final.", number))) << result.describe();
+}
+
 TEST(Elastic, TwoAtOnce) {
   ProcessResult result;
   kill_and_finish({0, 2}, {}, elastic(2), result);
