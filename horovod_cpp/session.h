@@ -83,7 +83,7 @@ class Session {
 
   // The members of a process set: set 0 is all ranks; nothing if there is no such set.
   std::optional<std::vector<int>> process_set(int id) const;
-  // Collective over all ranks: a set of these ranks, on whose members operations may then be submitted (Declaration::process_set). The Work's
+  // Collective over all ranks, in the same order on all: a set of these ranks, on whose members operations may then be submitted (Declaration::process_set). The Work's
   // result is {its id}. Sets may overlap.
   Work add_process_set(std::vector<int> ranks);
   // Collective over all ranks. What is pending in it ends with mismatch.

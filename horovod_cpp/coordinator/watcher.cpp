@@ -71,8 +71,9 @@ Result<std::unique_ptr<Watcher>> Watcher::create(std::vector<SecureSocket> links
   for (std::size_t rank = 0; rank < peers.size(); ++rank) {
     Peer& peer = peers[rank];
     if (peer.socket.is_open()) {
-      peer.process = open_process(pid_of_peer(peer.socket.fd()));
-      if (!peer.process.is_open() && errno == EMFILE) return failed("pidfd_open");
+      UniqueFd process = open_process(pid_of_peer(peer.socket.fd()));
+      if (!process.is_open() && errno == EMFILE) return failed("pidfd_open");
+      peer.process = std::move(process);
       if (!add(peer.socket.fd(), rank)) return failed("epoll_ctl");
       if (peer.process.is_open() && !add(peer.process.get(), rank | kProcess)) return failed("epoll_ctl");
     }

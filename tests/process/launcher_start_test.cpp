@@ -260,28 +260,6 @@ TEST(LauncherStart, SaysWhichLimitForbidsSoManyRanksAndStartsNone) {
   EXPECT_NE(many.find("-np 1000000: hvdrun needs "), std::string::npos) << many;
 }
 
-// What is counted beforehand may be taken already: here by a process of the same user.
-TEST(LauncherStart, SaysWhichRankCannotBeForkedAndLeavesNone) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can become a user without processes";
-  LauncherJobOptions options;
-  const std::string user = std::to_string(60'000 + getpid() % 5000);
-  options.wrapper = {"setpriv",
-                     "--reuid=" + user,
-                     "--clear-groups",
-                     "sh",
-                     "-c",
-                     "ulimit -u 5; sleep 1000 & exec \"$0\" \"$@\""};
-  LauncherJob job({"-np", "4", "sleep", "2000"}, options);
-  EXPECT_EQ(job.finish(), 2) << job.both();
-  EXPECT_NE(job.err().find(" cannot be started: Resource temporarily unavailable (too many processes: see "
-                           "ulimit -u, and pids.max of the container)"),
-            std::string::npos)
-      << job.err();
-  const std::string left = job.survivors(std::chrono::seconds(0));
-  EXPECT_EQ(left.find("sleep 2000"), std::string::npos) << left;
-  EXPECT_EQ(left.find("hvd"), std::string::npos) << left;
-}
-
 // As many as the message says, no more.
 TEST(LauncherStart, BearsAsManyRanksAsItSays) {
   LauncherJobOptions options;
