@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -85,6 +86,20 @@ Moment random_moment(std::mt19937_64& random) {
 // False if it had ended before.
 bool kill_by(pid_t pid, int signal) { return pid > 0 && ::kill(pid, signal) == 0; }
 
+// In /dev/shm; /tmp is where other tests work at the same time. What others have there for a moment is gone after a few seconds.
+std::vector<std::string> new_shared_files(const std::set<std::string>& before) {
+  std::vector<std::string> left;
+  for (int look = 0; look < 50; ++look) {
+    left.clear();
+    for (const std::string& file : shared_files()) {
+      if (file.starts_with("/dev/shm/") && !before.contains(file) && !is_in_use(file)) left.push_back(file);
+    }
+    if (left.empty()) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return left;
+}
+
 // Seconds from the kill to the end of hvdrun; negative if the job was faster.
 double kill_one(bool with_children, std::mt19937_64& random) {
   const auto files = shared_files();
@@ -102,12 +117,7 @@ double kill_one(bool with_children, std::mt19937_64& random) {
   const int status = job.finish();
   const double seconds = std::chrono::duration<double>(Clock::now() - killed).count();
   EXPECT_EQ(job.survivors(std::chrono::seconds(0)), "") << "nothing outlives hvdrun\n" << job.both();
-  std::vector<std::string> left;
-  for (const std::string& file : shared_files()) {
-    // Not /tmp: other tests work there at the same time.
-    if (file.starts_with("/dev/shm/") && !files.contains(file) && !is_in_use(file)) left.push_back(file);
-  }
-  EXPECT_EQ(left, std::vector<std::string>{}) << job.both();
+  EXPECT_EQ(new_shared_files(files), std::vector<std::string>{}) << job.both();
   if (status == 0 || !was_there) return -1;
   EXPECT_EQ(status, 128 + SIGKILL) << job.both();
   // The first of hvdrun's words that is no answer to --verbose.
