@@ -39,8 +39,7 @@ class BenchRun {
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       const int out = ::open(output_.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
-      ::dup2(out, 1);
-      ::dup2(out, 2);
+      if (out >= 0 && ::dup2(out, 1) == 1) ::dup2(out, 2);
       ::execv(pointers[0], pointers.data());
       ::_exit(127);
     }

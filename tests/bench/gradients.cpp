@@ -69,10 +69,11 @@ std::uint64_t digest(std::span<const float> values, std::uint64_t before) {
 }
 
 void give_back(std::span<float> values) {
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(values.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(values.data() + values.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t before = (page - reinterpret_cast<std::uintptr_t>(values.data()) % page) % page;
+  if (before >= values.size_bytes()) return;
+  const std::size_t bytes = (values.size_bytes() - before) / page * page;
+  if (bytes > 0) ::madvise(std::as_writable_bytes(values).data() + before, bytes, MADV_DONTNEED);
 }
 
 Gradients::Gradients(const Workload& workload, Layout layout) {

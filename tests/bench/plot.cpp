@@ -42,7 +42,8 @@ class Axis {
   }
   std::vector<double> ticks() const {
     std::vector<double> values;
-    for (double power = first_; power <= last_; ++power) values.push_back(std::pow(10.0, power));
+    for (int power = static_cast<int>(first_); power <= static_cast<int>(last_); ++power)
+      values.push_back(std::pow(10.0, power));
     return values;
   }
 
