@@ -190,7 +190,7 @@ Result<std::unique_ptr<Transport>> open_data_transport(Meeting& meeting, bool en
   HVD_RETURN_IF_ERROR(links.status());
   Result<std::vector<SecureSocket>> sockets =
       encrypt ? secure_links(rank, std::move(links).value(), deadline)
-              : Result<std::vector<SecureSocket>>(plain(sockets_of(std::move(links).value())));
+              : Result<std::vector<SecureSocket>>(plain_sockets(sockets_of(std::move(links).value())));
   HVD_RETURN_IF_ERROR(sockets.status());
   for (const SecureSocket& socket : sockets.value()) meeting.sockets.push_back(socket.fd());
   return make_tcp_transport(rank, std::move(sockets).value());

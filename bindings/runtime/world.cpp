@@ -163,7 +163,7 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
   if (cuda.value()) parts.collectives.push_back(std::move(cuda).value());
 
   if (local.is_ok()) {
-    parts.peer_links = plain(std::move(local->links));
+    parts.peer_links = plain_sockets(std::move(local->links));
   } else if (launch.launcher == Launcher::hvdrun) {
     auto links = open_remote_links(*meeting, config.heartbeat_timeout, deadline);
     HVD_RETURN_IF_ERROR(agree_on_connections(bootstrap, links.status(), deadline));

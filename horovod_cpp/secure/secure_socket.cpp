@@ -282,7 +282,7 @@ void SecureSocket::end_sending() {
   ::shutdown(fd(), SHUT_WR);
 }
 
-std::vector<SecureSocket> plain(std::vector<UniqueFd> sockets) {
+std::vector<SecureSocket> plain_sockets(std::vector<UniqueFd> sockets) {
   std::vector<SecureSocket> out;
   for (UniqueFd& socket : sockets) out.emplace_back(std::move(socket));
   return out;

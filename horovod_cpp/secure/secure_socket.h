@@ -58,7 +58,7 @@ class SecureSocket {
 };
 
 // Sockets that carry plain bytes.
-std::vector<SecureSocket> plain(std::vector<UniqueFd> sockets);
+std::vector<SecureSocket> plain_sockets(std::vector<UniqueFd> sockets);
 
 // Handshakes until done or the deadline.
 Status handshake_until(SecureSocket& socket, Deadline deadline);

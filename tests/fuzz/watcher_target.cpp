@@ -28,7 +28,7 @@ void fuzz_watcher(FuzzInput input) {
   waiting.what = [] { return std::string(); };
   waiting.warn = [](const std::string&) {};
   auto watcher = Watcher::create(
-      plain(std::move(links)), [&losses](const Status& why) { losses += why.is_ok() ? 100 : 1; },
+      plain_sockets(std::move(links)), [&losses](const Status& why) { losses += why.is_ok() ? 100 : 1; },
       std::move(pictures), std::move(waiting));
   require(watcher.is_ok(), "no watcher");
   // What does not fit into the socket is cut off.

@@ -101,7 +101,8 @@ TEST(LauncherOutput, ThatCannotBeWrittenToFilesIsRefused) {
 }
 
 TEST(LauncherOutput, BeyondTheLimitOfFilesIsDroppedThereAndSaid) {
-  const std::string folder = temporary_folder();
+  const TempFolder temporary;
+  const std::string folder = temporary.path();
   LauncherJobOptions options;
   options.wrapper = {"sh", "-c", "ulimit -f 8; exec \"$0\" \"$@\""};
   LauncherJob job({"-np", "1", "--output-filename", folder, "sh", "-c", "yes | head -n 50000; echo done"},
@@ -111,7 +112,6 @@ TEST(LauncherOutput, BeyondTheLimitOfFilesIsDroppedThereAndSaid) {
   EXPECT_NE(job.both().find("hvdrun: the output file of rank 0 cannot be written: File too large"),
             std::string::npos)
       << job.err();
-  std::filesystem::remove_all(folder);
 }
 
 // Nobody reads for a while: the ranks wait, hvdrun does not swallow their output.

@@ -202,7 +202,7 @@ TEST(Session, ALostLinkNamesTheRankOnTheOthers) {
       mine.clear();
       return;
     }
-    parts.peer_links = plain(std::move(mine));
+    parts.peer_links = plain_sockets(std::move(mine));
     auto session = Session::create(std::move(parts));
     ASSERT_TRUE(session.is_ok());
     float value = 1.0F;

@@ -137,7 +137,7 @@ Result<std::unique_ptr<Transport>> make_tcp_transport(int rank, std::vector<Secu
 }
 
 Result<std::unique_ptr<Transport>> make_tcp_transport(int rank, std::vector<UniqueFd> sockets) {
-  return make_tcp_transport(rank, plain(std::move(sockets)));
+  return make_tcp_transport(rank, plain_sockets(std::move(sockets)));
 }
 
 }  // namespace hvd
