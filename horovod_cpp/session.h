@@ -26,10 +26,11 @@
 #include "horovod_cpp/ports/clock.h"
 #include "horovod_cpp/ports/collectives.h"
 #include "horovod_cpp/ports/transport.h"
-#include "horovod_cpp/secure/secure_socket.h"
 #include "horovod_cpp/work.h"
 
 namespace hvd {
+
+class SecureSocket;
 
 // What a Session is made of. bindings/runtime fills it from the environment; tests fill it by hand.
 struct SessionParts {
@@ -39,8 +40,8 @@ struct SessionParts {
   // What reduces, at most one for each device type.
   std::vector<std::unique_ptr<Collectives>> collectives;
   // A connected socket to each rank (own entry closed), past its handshake, that carries nothing but life: its end means that the peer is gone.
-  // Empty where something else watches (threads as ranks, mpirun).
-  std::vector<SecureSocket> peer_links;
+  // Nothing where something else watches (threads as ranks, mpirun).
+  std::shared_ptr<std::vector<SecureSocket>> peer_links;
   // An eventfd, or closed: each time it becomes readable, somebody wants to know what the ranks are doing (tell_picture).
   UniqueFd picture_signal;
   std::shared_ptr<void> picture_signal_owner;  // let go when the Session ends

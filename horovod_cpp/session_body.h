@@ -46,7 +46,7 @@ class Session::Body {
     if (!config.timeline.empty())
       HVD_RETURN_IF_ERROR(
           start_timeline(config.timeline, config.timeline_mark_cycles, parts_.timeline_goes_on));
-    if (!parts_.peer_links.empty() || parts_.picture_signal.is_open()) HVD_RETURN_IF_ERROR(start_watcher());
+    if (parts_.peer_links || parts_.picture_signal.is_open()) HVD_RETURN_IF_ERROR(start_watcher());
     auto thread = start_thread([this] {
       coordinator_.run();
       if (watcher_ && !latch_.is_set()) watcher_->say_goodbye();
@@ -176,8 +176,8 @@ class Session::Body {
     waiting.what = [this] { return what_it_waits_for(); };
     waiting.warn = [this](const std::string& words) { logbook_.warn(words); };
     auto watcher = Watcher::create(
-        std::move(parts_.peer_links), [this](const Status& why) { fail(why); }, std::move(pictures),
-        std::move(waiting));
+        parts_.peer_links ? std::move(*parts_.peer_links) : std::vector<SecureSocket>(),
+        [this](const Status& why) { fail(why); }, std::move(pictures), std::move(waiting));
     HVD_RETURN_IF_ERROR(of_this_rank(watcher.status()));
     watcher_ = std::move(watcher).value();
     return of_this_rank(watcher_->start());

@@ -116,7 +116,7 @@ Status agree_on_connections(Transport& bootstrap, const Status& mine, Deadline d
 }
 
 // An earlier Session of this process has begun the timeline.
-std::atomic<bool> has_a_timeline{false};
+std::atomic<bool> has_a_timeline{false};  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 
 Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironment& launch, Meet whom) {
   Result<Meeting> meeting = meet(launch, config.start_timeout, whom, config.log_level);
@@ -162,12 +162,13 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
   HVD_RETURN_IF_ERROR(agree(bootstrap, cuda.status(), deadline));
   if (cuda.value()) parts.collectives.push_back(std::move(cuda).value());
 
+  std::vector<SecureSocket> links;
   if (local.is_ok()) {
-    parts.peer_links = plain_sockets(std::move(local->links));
+    links = plain_sockets(std::move(local->links));
   } else if (launch.launcher == Launcher::hvdrun) {
-    auto links = open_remote_links(*meeting, config.heartbeat_timeout, deadline);
-    HVD_RETURN_IF_ERROR(agree_on_connections(bootstrap, links.status(), deadline));
-    parts.peer_links = std::move(links).value();
+    auto remote = open_remote_links(*meeting, config.heartbeat_timeout, deadline);
+    HVD_RETURN_IF_ERROR(agree_on_connections(bootstrap, remote.status(), deadline));
+    links = std::move(remote).value();
   }
   // Of one host there is one steady clock.
   if (!local.is_ok()) {
@@ -183,7 +184,8 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
   }
   if (!config.timeline.empty()) parts.timeline_goes_on = has_a_timeline.exchange(true);
   std::vector<int> sockets;
-  for (const SecureSocket& link : parts.peer_links) sockets.push_back(link.fd());
+  for (const SecureSocket& link : links) sockets.push_back(link.fd());
+  if (!links.empty()) parts.peer_links = std::make_shared<std::vector<SecureSocket>>(std::move(links));
   if (local.is_ok()) sockets.insert(sockets.end(), local->sockets.begin(), local->sockets.end());
   if (!parts.control) {
     sockets.insert(sockets.end(), meeting->sockets.begin(), meeting->sockets.end());

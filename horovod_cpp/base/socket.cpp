@@ -126,8 +126,12 @@ Result<UniqueFd> accept_connection(int listener) {
     UniqueFd socket(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (socket.is_open() || would_block(errno)) return socket;
     // The connection that failed before it was accepted is not ours to report: accept(2).
-    if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO)
-      return last_error("cannot accept a connection");
+    if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) continue;
+    const Status why = last_error("cannot accept a connection");
+    // Without a descriptor left it fails before it looks whether anybody wants to connect.
+    pollfd entry{listener, POLLIN, 0};
+    if (::poll(&entry, 1, 0) == 0) return UniqueFd();
+    return why;
   }
 }
 

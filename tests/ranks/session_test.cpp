@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "horovod_cpp/base/text.h"
+#include "horovod_cpp/secure/secure_socket.h"
 #include "tests/harness/inproc_world.h"
 #include "tests/harness/run_ranks.h"
 #include "tests/harness/seed.h"
@@ -202,7 +203,7 @@ TEST(Session, ALostLinkNamesTheRankOnTheOthers) {
       mine.clear();
       return;
     }
-    parts.peer_links = plain_sockets(std::move(mine));
+    parts.peer_links = std::make_shared<std::vector<SecureSocket>>(plain_sockets(std::move(mine)));
     auto session = Session::create(std::move(parts));
     ASSERT_TRUE(session.is_ok());
     float value = 1.0F;
