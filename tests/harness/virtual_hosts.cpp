@@ -7,6 +7,7 @@
 #include <linux/sockios.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -160,6 +161,12 @@ Status make_switch() {
   HVD_RETURN_IF_ERROR(become_host());
   std::string name = kSwitch;
   HVD_RETURN_IF_ERROR(call(SIOCBRADDBR, name.data(), "a bridge"));
+  // One of its own: it would take over the lowest of its ports', a new one with every cable, and lose what hosts send to the old one.
+  ifreq own = request_for(kSwitch);
+  own.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+  constexpr unsigned char kOwn[] = {0x02, 0, 0, 0, 0, 0xfe};
+  std::memcpy(own.ifr_hwaddr.sa_data, kOwn, sizeof kOwn);
+  HVD_RETURN_IF_ERROR(call(SIOCSIFHWADDR, &own, "the address of the bridge"));
   HVD_RETURN_IF_ERROR(set_address(kSwitch, address_of_switch()));
   return set_up(kSwitch, true);
 }

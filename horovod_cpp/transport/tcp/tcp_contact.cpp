@@ -1,10 +1,12 @@
 #include "horovod_cpp/transport/tcp/tcp_contact.h"
 
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "horovod_cpp/transport/host_identity.h"
@@ -90,6 +92,9 @@ Result<TcpListener> TcpListener::open() {
   if (!socket.is_ok()) return socket.status();
   const auto bound = SocketAddress::of(socket->get());
   if (!bound.is_ok()) return bound.status();
+  // To find out the host's name and addresses takes one more for a moment; without it they would be wrong.
+  if (!UniqueFd(::fcntl(socket->get(), F_DUPFD_CLOEXEC, 0)).is_open())
+    return Status::aborted("cannot listen: " + error_text(errno));
 
   TcpContact contact;
   contact.host = host_identity();
