@@ -4,7 +4,7 @@
 
 namespace hvd::launcher {
 namespace {
-constexpr std::chrono::milliseconds kLingerGrace{2000};
+constexpr std::chrono::milliseconds kLingerGrace{1000};
 constexpr std::chrono::milliseconds kKillAgain{50};
 }  // namespace
 

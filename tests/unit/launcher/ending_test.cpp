@@ -62,8 +62,8 @@ TEST(Ending, ClearsUpWhatRanksLeftBehind) {
   EXPECT_EQ(ending.due(at(0)), SIGTERM);
   ending.ranks_have_ended(at(1));
   EXPECT_EQ(ending.due(at(1)), std::nullopt);
-  EXPECT_EQ(ending.due(at(1999)), std::nullopt);
-  EXPECT_EQ(ending.due(at(2000)), SIGKILL);
+  EXPECT_EQ(ending.due(at(999)), std::nullopt);
+  EXPECT_EQ(ending.due(at(1000)), SIGKILL);
 }
 
 TEST(Ending, DoesNotGoBackFromKilling) {
