@@ -42,7 +42,8 @@ Result<Belongings> prepare(Session& session) {
   all.joined_set = add_set(session, {0, 1, 2}).id;
   all.removed_set = add_set(session, {0, 1}).id;
   const Status opened =
-      session.open_epochs("plan", small_plan(), 0, [&](auto taken) { all.epochs = taken; }).wait(soon());
+      session.open_epochs("plan", small_plan(), 0, [&](auto taken) { all.epochs = std::move(taken); })
+          .wait(soon());
   if (!opened.is_ok() && opened.code() != StatusCode::unimplemented) return opened;
   return all;
 }
@@ -82,7 +83,7 @@ std::vector<Call> calls(Session& session, const Belongings& all) {
   calls.emplace_back([&] { return end_of(session.remove_process_set(all.removed_set)); });
   if (!all.epochs) return calls;
   calls.emplace_back(
-      [&] { return end_of(session.open_epochs("second plan", small_plan(), 0, [](auto) {})); });
+      [&] { return end_of(session.open_epochs("second plan", small_plan(), 0, [](const auto&) {})); });
   calls.emplace_back([&]() -> Ending {
     all.epochs->publish(0);
     all.epochs->close({});
