@@ -9,6 +9,7 @@
 #include <latch>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/world.h"

@@ -30,13 +30,12 @@ std::string content(const std::string& path) {
 TEST(LauncherOutput, KeepsLinesWholeUnderHeavyInterleaving) {
   LauncherJobOptions options;
   options.merge_outputs = true;
-  LauncherJob job(
-      {"-np", "2", "bash", "-c",
-       "awk -v r=$HVD_RANK 'BEGIN { for (i = 0; i < 10000; i++) { printf \"o %d %d abcdefghij\", r, i; "
-       "if (i % 97 == 0) fflush(); printf \"klmnopqrstuvwxyz\\n\" } }' & "
-       "awk -v r=$HVD_RANK 'BEGIN { for (i = 0; i < 10000; i++) print \"e\", r, i, "
-       "\"abcdefghijklmnopqrstuvwxyz\" }' >&2; wait"},
-      options);
+  const std::string script =
+      "awk -v r=$HVD_RANK 'BEGIN { for (i = 0; i < 10000; i++) { printf \"o %d %d abcdefghij\", r, i; "
+      "if (i % 97 == 0) fflush(); printf \"klmnopqrstuvwxyz\\n\" } }' & "
+      "awk -v r=$HVD_RANK 'BEGIN { for (i = 0; i < 10000; i++) print \"e\", r, i, "
+      "\"abcdefghijklmnopqrstuvwxyz\" }' >&2; wait";
+  LauncherJob job({"-np", "2", "bash", "-c", script}, options);
   ASSERT_EQ(job.finish(), 0);
   const std::regex pattern(R"(\[([01])\] ([oe]) ([01]) (\d+) abcdefghijklmnopqrstuvwxyz)");
   int next[2][2] = {};

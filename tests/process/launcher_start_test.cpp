@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 
+#include "horovod_cpp/base/text.h"
 #include "tests/process/launcher_job.h"
 
 namespace hvd {
@@ -23,14 +24,14 @@ std::string after(const std::string& text, const std::string& words) {
 }
 
 TEST(LauncherStart, TellsRanksWhoTheyAre) {
-  LauncherJob job(
-      {"-np", "3", "--start-timeout", "77", "sh", "-c",
-       "echo v $HVD_RANK $HVD_SIZE $HVD_LOCAL_RANK $HVD_LOCAL_SIZE $HVD_CROSS_RANK $HVD_CROSS_SIZE "
-       "$HOROVOD_RANK $HOROVOD_SIZE $HVD_START_TIMEOUT; echo r=$HVD_RENDEZVOUS; echo k=$(cat "
-       "/proc/self/fd/$HVD_JOB_KEY_FD)"});
+  const std::string script =
+      "echo v $HVD_RANK $HVD_SIZE $HVD_LOCAL_RANK $HVD_LOCAL_SIZE $HVD_CROSS_RANK $HVD_CROSS_SIZE "
+      "$HOROVOD_RANK $HOROVOD_SIZE $HVD_START_TIMEOUT; echo r=$HVD_RENDEZVOUS; echo k=$(cat "
+      "/proc/self/fd/$HVD_JOB_KEY_FD)";
+  LauncherJob job({"-np", "3", "--start-timeout", "77", "sh", "-c", script});
   ASSERT_EQ(job.finish(), 0) << job.both();
-  for (const std::string rank : {"0", "1", "2"}) {
-    EXPECT_NE(job.out().find("[" + rank + "] v " + rank + " 3 " + rank + " 3 0 1 " + rank + " 3 77\n"),
+  for (const int rank : {0, 1, 2}) {
+    EXPECT_NE(job.out().find(text("[", rank, "] v ", rank, " 3 ", rank, " 3 0 1 ", rank, " 3 77\n")),
               std::string::npos)
         << job.out();
   }
@@ -140,8 +141,7 @@ TEST(LauncherStart, StartsManyRanks) {
   LauncherJob job({"-np", "64", "sh", "-c", "echo $HVD_RANK of $HVD_SIZE"});
   ASSERT_EQ(job.finish(), 0) << job.both();
   for (int rank = 0; rank < 64; ++rank) {
-    const std::string number = std::to_string(rank);
-    EXPECT_NE(job.out().find("[" + number + "] " + number + " of 64\n"), std::string::npos);
+    EXPECT_NE(job.out().find(text("[", rank, "] ", rank, " of 64\n")), std::string::npos) << rank;
   }
 }
 

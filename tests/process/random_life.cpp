@@ -87,7 +87,7 @@ std::string RandomLife::run_epochs(int count) {
     epochs_->close({});
     if (epochs_->wait(Deadline::never())->state != EpochState::complete) return epochs_->failure().message();
     const int size = session_.size();
-    const auto sum = static_cast<float>(epoch_ % 1000 * size + size * (size - 1) / 2);
+    const auto sum = static_cast<float>(epoch_ % 1000 * size) + static_cast<float>(size * (size - 1)) / 2;
     if (!std::all_of(values, values + kBuckets * kElements, [sum](float value) { return value == sum; }))
       return text("epoch ", epoch_, ": a wrong sum");
   }
