@@ -71,7 +71,7 @@ TEST(WrongCalls, OfAReductionSayWhatWasExpected) {
 TEST(WrongCalls, OfOtherOperationsSayWhatWasExpected) {
   on_ranks(2, [](const ContextPointer& context) {
     const CollectiveOptions named{.name = "x", .context = context};
-    const auto exchange = [&](std::int64_t rows, std::vector<std::int64_t> splits) {
+    const auto exchange = [&](std::int64_t rows, const std::vector<std::int64_t>& splits) {
       return [=] { alltoall(torch::ones({rows}), splits, named); };
     };
     expect_told_at_the_call(

@@ -71,7 +71,7 @@ struct Moment {
 
 Moment random_moment(std::mt19937_64& random) {
   const auto up_to = [&random](int ms) {
-    return std::chrono::microseconds(random() % (1000 * static_cast<unsigned>(ms)));
+    return std::chrono::microseconds(random() % (std::uint64_t{1000} * static_cast<unsigned>(ms)));
   };
   switch (random() % 4) {
     case 0:

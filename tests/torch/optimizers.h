@@ -12,8 +12,8 @@ using Tensors = std::vector<torch::Tensor>;
 
 inline std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::string& kind,
                                                                const Tensors& parameters) {
-  using namespace torch::
-      optim;  // NOLINT(google-build-using-namespace): six of its names, in this function only
+  // NOLINTNEXTLINE(google-build-using-namespace): six of its names, in this function only
+  using namespace torch::optim;
   if (kind == "Adam") return std::make_unique<Adam>(parameters, AdamOptions(0.01));
   if (kind == "AdamW") return std::make_unique<AdamW>(parameters, AdamWOptions(0.01).weight_decay(0.1));
   if (kind == "Adagrad") return std::make_unique<Adagrad>(parameters, AdagradOptions(0.05).lr_decay(0.01));
