@@ -187,7 +187,7 @@ Handles start(const AdHoc& what, const ProcessSet& set, const std::shared_ptr<Co
 
 void wait_and_check(const AdHoc& what, const Handles& handles, int rank) {
   for (std::size_t part = 0; part < handles.size(); ++part) {
-    Handle handle = handles[part];
+    const Handle& handle = handles[part];
     const at::Tensor got = handle.wait();
     const at::Tensor expected = expected_of(what, rank, static_cast<int>(part)).to(torch_type(what.dtype));
     const bool is_right = got.scalar_type() == expected.scalar_type() && got.sizes() == expected.sizes() &&
