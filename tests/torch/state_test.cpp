@@ -52,7 +52,7 @@ class StateOfATraining : public testing::Test {
     state_.track("best", training_.best);
     state_.track("order", training_.order);
   }
-  ~StateOfATraining() override { shutdown(); }
+  void TearDown() override { shutdown(); }
 
   Training training_;
   State state_{*training_.network, training_.optimizer};
