@@ -28,7 +28,7 @@ Agreement agreed(Declaration declaration, Status status = {}) {
 }
 
 TEST(Declaration, RefusesWhatHasNoMeaning) {
-  const auto message = [](Declaration declaration) {
+  const auto message = [](const Declaration& declaration) {
     return validate(declaration, 1, std::vector<int>{0, 1, 2, 3}).message();
   };
   EXPECT_EQ(message(tensor("a", 3)), "");
