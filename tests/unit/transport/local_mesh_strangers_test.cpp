@@ -107,7 +107,8 @@ class OtherUser {
 };
 
 bool greet(int socket, const Contact& contact, const Greeting& greeting) {
-  return ::connect(socket, reinterpret_cast<const sockaddr*>(&contact.address), contact.length) == 0 &&
+  return socket >= 0 &&
+         ::connect(socket, reinterpret_cast<const sockaddr*>(&contact.address), contact.length) == 0 &&
          ::send(socket, &greeting, sizeof(greeting), MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof(greeting));
 }
 
@@ -162,7 +163,8 @@ TEST(LocalMeshStrangers, AnotherUsersSocketGetsNoSecret) {
   contact.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
   const OtherUser other([&contact] {
     const int listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
-    return ::bind(listener, reinterpret_cast<const sockaddr*>(&contact.address), contact.length) == 0 &&
+    return listener >= 0 &&
+           ::bind(listener, reinterpret_cast<const sockaddr*>(&contact.address), contact.length) == 0 &&
            ::listen(listener, 8) == 0;
   });
   ASSERT_TRUE(other.has_acted());
