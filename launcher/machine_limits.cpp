@@ -12,8 +12,9 @@
 namespace hvd::launcher {
 namespace {
 
-// What the supervisor holds beside its standard streams: pipes, signals, the key, the rendezvous server.
-constexpr long long kOwnDescriptors = 12;
+// What the supervisor holds beside its standard streams: the front's pipe and a terminal's, signals, the pipe
+// of failed starts, deaths, the key, /dev/null and the rendezvous server (16); and what one start needs.
+constexpr long long kOwnDescriptors = 20;
 
 long long number_in(const std::string& file) {
   std::ifstream in(file);
@@ -70,8 +71,8 @@ MachineLimits read_machine_limits() {
 
 Status check_machine_limits(const JobOptions& options, const MachineLimits& limits) {
   const long long ranks = options.num_proc;
-  const long long per_rank =
-      options.output_directory.empty() ? 3 : 5;  // its streams, its connection, its files
+  // Its streams, its process, its connection; its files.
+  const long long per_rank = options.output_directory.empty() ? 4 : 6;
   const long long fixed = limits.open_now + kOwnDescriptors;
   const long long files = fixed + ranks * per_rank;
   if (files > limits.open_files) {

@@ -267,7 +267,7 @@ TEST(LauncherStart, BearsAsManyRanksAsItSays) {
   LauncherJob tries({"-np", "1000", "true"}, options);
   ASSERT_EQ(tries.finish(), 2) << tries.both();
   const std::string enough = std::to_string(std::atoi(after(tries.err(), "enough for ").c_str()));
-  LauncherJob job({"-np", enough, "sh", "-c", "echo $HVD_RANK"}, options);
+  LauncherJob job({"-np", enough, "sh", "-c", "sleep 1; echo $HVD_RANK"}, options);
   EXPECT_EQ(job.finish(), 0) << job.both();
   EXPECT_EQ(lines_of(job.out()).size(), std::stoul(enough)) << job.both();
 }

@@ -20,13 +20,13 @@ TEST(MachineLimits, AreNoneForFewRanks) {
 
 TEST(MachineLimits, OfOpenFilesSayHowManyRanksThereMayBe) {
   const MachineLimits limits{.open_files = 115, .open_now = 3};
-  EXPECT_EQ(refusal(33, limits), "");
+  EXPECT_EQ(refusal(23, limits), "");
   EXPECT_EQ(
-      refusal(34, limits),
-      "-np 34: hvdrun needs 117 open files for so many ranks, and may have 115: enough for 33. Raise the "
+      refusal(24, limits),
+      "-np 24: hvdrun needs 119 open files for so many ranks, and may have 115: enough for 23. Raise the "
       "limit (ulimit -Hn and ulimit -n), or start fewer ranks");
-  EXPECT_EQ(refusal(20, limits, "logs"), "");
-  EXPECT_NE(refusal(21, limits, "logs").find("enough for 20."), std::string::npos);
+  EXPECT_EQ(refusal(15, limits, "logs"), "");
+  EXPECT_NE(refusal(16, limits, "logs").find("enough for 15."), std::string::npos);
   EXPECT_NE(refusal(1, {.open_files = 4, .open_now = 3}).find("enough for 0."), std::string::npos);
 }
 
