@@ -34,5 +34,9 @@ set(HVD_TORCH_SOURCES
     parameters.cpp
     process_set.cpp
     round_facts.cpp
+    shard_plan.cpp
+    shard_state.cpp
+    sharded_optimizer.cpp
+    sharded_step.cpp
     sparse_rows.cpp
     tensor_facts.cpp)

@@ -19,3 +19,4 @@
 #include "horovod_cpp/torch/optimizer_state.h"
 #include "horovod_cpp/torch/parameters.h"
 #include "horovod_cpp/torch/process_set.h"
+#include "horovod_cpp/torch/sharded_optimizer.h"

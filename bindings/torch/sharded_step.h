@@ -1,0 +1,69 @@
+// ShardedStep: what DistributedOptimizer takes for an optimizer of the whole model, while the wrapped one updates this rank's slice of it.
+//
+// Parameters lie in flat memory, one for each type and device (shard_plan.h); their tensors are repointed there. The wrapped optimizer's groups have
+// pieces of this rank's slices in place of parameters, small enough that all it does to one happens in the cache. After its step the slices
+// go to everybody, each rank's at its own place.
+// One thread at a time.
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/torch/named_parameter.h"
+#include "bindings/torch/shard_plan.h"
+#include "bindings/torch/shard_state.h"
+#include "horovod_cpp/torch/context.h"
+
+namespace hvd {
+
+class ShardedStep final : public torch::optim::Optimizer {
+ public:
+  // `wrapped` outlives this. Throws std::invalid_argument; nothing has changed then.
+  ShardedStep(torch::optim::Optimizer& wrapped, std::shared_ptr<Context> context);
+
+  // Repoints parameters and cuts the wrapped optimizer's state. `named`: all parameters, in the order of its groups. Collective.
+  void take_over(const std::vector<NamedParameter>& named);
+
+  at::Tensor step(LossClosure closure = nullptr) override;
+  void save(torch::serialize::OutputArchive& archive) const override;
+  void load(torch::serialize::InputArchive& archive) override;
+
+  // Collective: the same as one optimizer over all parameters, with all state; nullptr on ranks other than `root`.
+  std::unique_ptr<torch::optim::Optimizer> gather(int root);
+
+ private:
+  struct Pool {  // flat memory
+    at::Tensor values;
+    std::string name;
+  };
+
+  std::string who() const;
+  std::string name_of_operation(const char* what) const;
+  void check_agreement() const;
+  void lay_out();
+  void cut_state();
+  void check_places() const;
+  void lend_gradients();
+  void return_gradients();
+  at::Tensor slice_of(const at::Tensor& pool_values, std::size_t pool) const;
+  // Every rank's slice of each of these goes to all. flat[i] is laid out like pools[i].
+  void publish(const std::vector<at::Tensor>& flat, const std::vector<std::size_t>& pools, const char* what);
+  at::Tensor state_facts();
+  at::Tensor flat_state(std::size_t pool, std::size_t tensor);
+
+  torch::optim::Optimizer& wrapped_;
+  const ShardableKind& kind_;
+  const std::shared_ptr<Context> context_;
+  const int number_;
+  std::size_t member_ = 0;
+  std::vector<NamedParameter> parameters_;
+  std::vector<std::size_t> pool_of_;  // [parameter]
+  std::vector<Pool> pools_;
+  ShardPlan plan_;
+  std::vector<at::Tensor> pieces_;  // of plan_.pieces; leaves without history
+};
+
+}  // namespace hvd

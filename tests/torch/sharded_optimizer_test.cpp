@@ -1,0 +1,386 @@
+#include <torch/optim/lbfgs.h>
+
+#include <sstream>
+
+#include "bindings/torch/shard_plan.h"
+#include "tests/torch/optimizers.h"
+
+namespace hvd {
+namespace {
+
+// Parameters that no cut fits: longer than a piece, odd, of one element, of none; and one of another type.
+struct Odd : torch::nn::Module {
+  Odd() {
+    wide = add("wide", {301, 517}, torch::kFloat32);
+    odd = add("odd", {7}, torch::kFloat32);
+    one = add("one", {}, torch::kFloat32);
+    none = add("none", {0, 3}, torch::kFloat32);
+    precise = add("precise", {33, 5}, torch::kFloat64);
+    unused = add("unused", {11}, torch::kFloat32);
+  }
+  torch::Tensor add(const char* name, torch::IntArrayRef shape, torch::ScalarType type) {
+    return register_parameter(name, (numbers(shape, phase += 1) * 0.5).to(type));
+  }
+  torch::Tensor loss(int rank, int step) {
+    torch::Tensor sum = torch::zeros({}, torch::kFloat64);
+    for (const torch::Tensor& parameter : {wide, odd, one, none, precise}) {
+      const auto data = numbers(parameter.sizes(), 10.0 * step + rank).to(parameter.scalar_type());
+      sum = sum + torch::sin(parameter * data + data).sum().to(torch::kFloat64);
+    }
+    return sum;
+  }
+
+  double phase = 0;
+  torch::Tensor wide, odd, one, none, precise, unused;
+};
+
+// The last two in a group of their own, with another learning rate.
+std::unique_ptr<torch::optim::Optimizer> two_groups(const std::string& kind, Odd& model) {
+  const Tensors all = model.parameters();
+  auto optimizer = make_optimizer(kind, Tensors(all.begin(), all.end() - 2));
+  torch::optim::OptimizerParamGroup group(Tensors(all.end() - 2, all.end()), optimizer->defaults().clone());
+  group.options().set_lr(0.003);
+  optimizer->add_param_group(group);
+  return optimizer;
+}
+
+template <class Distributed>
+void train(Distributed& optimizer, Odd& model, const Context& context, int from, int to) {
+  for (int step = from; step < to; ++step) {
+    optimizer.zero_grad(step % 2 == 0);
+    model.loss(context.rank(), step).backward();
+    if (step == 3) set_learning_rate(optimizer.get(), 0.002);
+    optimizer.step();
+  }
+}
+
+Tensors trained_whole(int n, const std::string& kind, const DistributedOptimizerOptions& options, int steps) {
+  Tensors result;
+  on_ranks(n, [&](const ContextPointer& context) {
+    Odd model;
+    auto whole = options;
+    whole.context = context;
+    DistributedOptimizer optimizer(two_groups(kind, model), model.named_parameters(), whole);
+    train(optimizer, model, *context, 0, steps);
+    if (context->rank() == 0) result = copies_of(model.parameters());
+  });
+  return result;
+}
+
+std::string saved(torch::optim::Optimizer& optimizer) {
+  std::ostringstream out;
+  torch::save(optimizer, out);
+  return out.str();
+}
+void load(torch::optim::Optimizer& optimizer, const std::string& bytes) {
+  std::istringstream in(bytes);
+  torch::load(optimizer, in);
+}
+
+std::size_t bytes_of_moments(const torch::optim::Optimizer& optimizer) {
+  std::size_t bytes = 0;
+  for (const auto& [parameter, state] : optimizer.state()) {
+    const auto& of = static_cast<const torch::optim::AdamWParamState&>(*state);
+    bytes += of.exp_avg().nbytes() + of.exp_avg_sq().nbytes();
+  }
+  return bytes;
+}
+
+class Sharded : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Ranks, Sharded, testing::Values(1, 2, 3, 4, 7));
+
+TEST_P(Sharded, TrainsToTheSameBitsAsTheWholeOne) {
+  const int n = GetParam();
+  for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop"}) {
+    for (const double clip_norm : {0.0, 0.5}) {
+      const DistributedOptimizerOptions options{.clip_norm = clip_norm};
+      const Tensors expected = trained_whole(n, kind, options, 6);
+      on_ranks(n, [&](const ContextPointer& context) {
+        Odd model;
+        auto sharded = options;
+        sharded.context = context;
+        ShardedOptimizer optimizer(two_groups(kind, model), model.named_parameters(), sharded);
+        train(optimizer, model, *context, 0, 6);
+        expect_same_bits(model.parameters(), expected,
+                         kind + " rank " + std::to_string(context->rank()) + " of " + std::to_string(n));
+        EXPECT_FALSE(torch::equal(model.wide, Odd().wide));
+        EXPECT_TRUE(torch::equal(model.unused, Odd().unused));
+        EXPECT_FALSE(model.unused.grad().defined());
+      });
+    }
+  }
+}
+
+TEST_P(Sharded, DividesTheState) {
+  const int n = GetParam();
+  on_ranks(n, [&](const ContextPointer& context) {
+    Odd model;
+    ShardedOptimizer optimizer(make_optimizer("AdamW", model.parameters()), model.named_parameters(),
+                               {.context = context});
+    train(optimizer, model, *context, 0, 1);
+    std::size_t all = 0;
+    for (const torch::Tensor& parameter : {model.wide, model.odd, model.one, model.precise}) all += 2 * parameter.nbytes();
+    const std::size_t own = bytes_of_moments(optimizer.get());
+    EXPECT_LE(own, all / static_cast<std::size_t>(n) + 4096);
+    EXPECT_GE(own + 4096, all / static_cast<std::size_t>(n));
+  });
+}
+
+// From a checkpoint of three ranks on n ranks, and of the whole optimizer: as if nothing had been.
+TEST_P(Sharded, GoesOnFromACheckpoint) {
+  const int n = GetParam();
+  for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop"}) {
+    std::string checkpoint;
+    Tensors values;
+    on_ranks(3, [&](const ContextPointer& context) {
+      Odd model;
+      ShardedOptimizer optimizer(two_groups(kind, model), model.named_parameters(), {.context = context});
+      train(optimizer, model, *context, 0, 4);
+      const auto whole = optimizer.gather(1);
+      ASSERT_EQ(whole != nullptr, context->rank() == 1);
+      if (!whole) return;
+      checkpoint = saved(*whole);
+      values = copies_of(model.parameters());
+    });
+    Tensors expected;
+    on_ranks(n, [&](const ContextPointer& context) {
+      Odd model;
+      set(model.parameters(), values);
+      auto plain = two_groups(kind, model);
+      load(*plain, checkpoint);
+      DistributedOptimizer optimizer(std::move(plain), model.named_parameters(), {.context = context});
+      train(optimizer, model, *context, 4, 7);
+      if (context->rank() == 0) expected = copies_of(model.parameters());
+    });
+    on_ranks(n, [&](const ContextPointer& context) {
+      Odd model;
+      set(model.parameters(), values);
+      auto plain = two_groups(kind, model);
+      load(*plain, checkpoint);
+      ShardedOptimizer optimizer(std::move(plain), model.named_parameters(), {.context = context});
+      train(optimizer, model, *context, 4, 7);
+      expect_same_bits(model.parameters(), expected, kind);
+    });
+  }
+}
+
+TEST_P(Sharded, GathersWhatTheWholeOneHas) {
+  const int n = GetParam();
+  std::string expected;
+  on_ranks(n, [&](const ContextPointer& context) {
+    Odd model;
+    DistributedOptimizer optimizer(two_groups("AdamW", model), model.named_parameters(), {.context = context});
+    train(optimizer, model, *context, 0, 4);
+    if (context->rank() == 0) expected = saved(optimizer.get());
+  });
+  on_ranks(n, [&](const ContextPointer& context) {
+    Odd model;
+    ShardedOptimizer optimizer(two_groups("AdamW", model), model.named_parameters(), {.context = context});
+    train(optimizer, model, *context, 0, 4);
+    const auto whole = optimizer.gather();
+    if (!whole) return;
+    // The archive of a model without `none` has no state for it: compared by what is there.
+    auto reference = two_groups("AdamW", model);
+    load(*reference, expected);
+    for (const torch::Tensor& parameter : model.parameters()) {
+      const auto* const impl = parameter.unsafeGetTensorImpl();
+      const auto found = reference->state().find(const_cast<c10::TensorImpl*>(impl));
+      if (found == reference->state().end() || parameter.numel() == 0) continue;
+      const auto& a = static_cast<torch::optim::AdamWParamState&>(*found->second);
+      const auto& b = static_cast<torch::optim::AdamWParamState&>(*whole->state().at(const_cast<c10::TensorImpl*>(impl)));
+      EXPECT_EQ(a.step(), b.step());
+      EXPECT_TRUE(torch::equal(a.exp_avg(), b.exp_avg()));
+      EXPECT_TRUE(torch::equal(a.exp_avg_sq(), b.exp_avg_sq()));
+      EXPECT_FALSE(b.max_exp_avg_sq().defined());
+    }
+    EXPECT_EQ(whole->param_groups().at(1).options().get_lr(), 0.002);
+  });
+}
+
+TEST(ShardedOptimizer, TakesAClosureAndAnAccumulatedStep) {
+  on_ranks(2, [](const ContextPointer& context) {
+    Odd model;
+    Odd reference;
+    ShardedOptimizer optimizer(make_optimizer("AdamW", model.parameters()), model.named_parameters(), {.context = context});
+    DistributedOptimizer whole(make_optimizer("AdamW", reference.parameters()), reference.named_parameters(),
+                               {.context = context});
+    const auto both = [&](const auto& body) {
+      body(optimizer, model);
+      body(whole, reference);
+    };
+    both([&](auto& of, Odd& on) {
+      const auto loss = of.step([&] {
+        of.zero_grad();
+        auto loss = on.loss(context->rank(), 1);
+        loss.backward();
+        return loss;
+      });
+      EXPECT_TRUE(loss.defined());
+    });
+    both([&](auto& of, Odd& on) {
+      of.zero_grad();
+      {
+        const auto guard = of.no_sync();
+        on.loss(context->rank(), 2).backward();
+      }
+      on.loss(context->rank(), 3).backward();
+      of.step();
+    });
+    expect_same_bits(model.parameters(), reference.parameters());
+  });
+}
+
+TEST(ShardedOptimizer, DropsAStepWhoseBackwardFailed) {
+  on_ranks(3, [](const ContextPointer& context) {
+    Odd model;
+    ShardedOptimizer optimizer(make_optimizer("AdamW", model.parameters()), model.named_parameters(), {.context = context});
+    train(optimizer, model, *context, 0, 3);
+    const Tensors before = copies_of(model.parameters());
+    optimizer.zero_grad();
+    const bool breaks = context->rank() == 1;
+    // Fragile is the last to run: some gradients were on their way.
+    auto loss = model.loss(context->rank(), 3) + Fragile::apply(model.odd, breaks).sum();
+    if (breaks) {
+      EXPECT_THROW(loss.backward(), std::runtime_error);
+    } else {
+      EXPECT_THROW(loss.backward(), StepDiscarded);
+    }
+    optimizer.step();
+    expect_same_bits(model.parameters(), before);
+    train(optimizer, model, *context, 4, 5);
+    EXPECT_FALSE(torch::equal(model.wide, before[0]));
+  });
+}
+
+TEST(ShardedOptimizer, WorksAmongTheMembersOfAProcessSet) {
+  on_ranks(3, [](const ContextPointer& context) {
+    const ProcessSet ends = add_process_set({0, 2}, context);
+    if (context->rank() == 1) return;
+    Odd model;
+    Odd reference;
+    const DistributedOptimizerOptions options{.process_set = ends, .context = context};
+    ShardedOptimizer optimizer(make_optimizer("Adam", model.parameters()), model.named_parameters(), options);
+    DistributedOptimizer whole(make_optimizer("Adam", reference.parameters()), reference.named_parameters(), options);
+    train(optimizer, model, *context, 0, 3);
+    train(whole, reference, *context, 0, 3);
+    expect_same_bits(model.parameters(), reference.parameters());
+    const auto gathered = optimizer.gather(2);
+    EXPECT_EQ(gathered != nullptr, context->rank() == 2);
+  });
+}
+
+// Two in one process, whose ranks step them in another order.
+TEST(ShardedOptimizer, IsNotMixedUpWithAnother) {
+  on_ranks(2, [](const ContextPointer& context) {
+    Odd a;
+    Odd b;
+    ShardedOptimizer of_a(make_optimizer("SGD", a.parameters()), a.named_parameters(), {.context = context});
+    ShardedOptimizer of_b(make_optimizer("SGD", b.parameters()), b.named_parameters(), {.context = context});
+    a.loss(context->rank(), 0).backward();
+    b.loss(context->rank(), 1).backward();
+    of_a.step();
+    of_b.step();
+    EXPECT_FALSE(torch::equal(a.wide, b.wide));
+  });
+}
+
+// --- mistakes ---
+
+void expect_refused(const ContextPointer& context, const std::string& words, const std::function<void()>& body) {
+  const std::string message = message_of<std::logic_error>(body);
+  EXPECT_NE(message.find("rank " + std::to_string(context->rank()) + ", ShardedOptimizer: "), std::string::npos)
+      << message;
+  EXPECT_NE(message.find(words), std::string::npos) << message;
+}
+
+TEST(ShardedOptimizerMistakes, OptimizersThatCannotBeCut) {
+  on_ranks(2, [](const ContextPointer& context) {
+    for (const std::string kind : {"LBFGS", "Adagrad"}) {
+      Odd model;
+      model.precise.set_requires_grad(true);
+      auto plain = kind == "LBFGS" ? make_optimizer(kind, {model.wide}) : make_optimizer(kind, model.parameters());
+      expect_refused(context, "expected torch::optim::SGD, Adam, AdamW or RMSprop", [&] {
+        ShardedOptimizer optimizer(*plain, model.named_parameters(), {.context = context});
+      });
+      EXPECT_EQ(plain->param_groups().front().params().front().sizes(), model.wide.sizes());
+    }
+  });
+}
+
+TEST(ShardedOptimizerMistakes, OtherGroupsOnAnotherRank) {
+  on_ranks(2, [](const ContextPointer& context) {
+    Odd model;
+    auto plain = context->rank() == 0 ? two_groups("Adam", model) : make_optimizer("Adam", model.parameters());
+    const std::string message = message_of<MismatchError>(
+        [&] { ShardedOptimizer optimizer(*plain, model.named_parameters(), {.context = context}); });
+    EXPECT_NE(message.find("ShardedOptimizer: ranks differ in the kind of optimizer, groups or parameters"), std::string::npos)
+        << message;
+  });
+}
+
+TEST(ShardedOptimizerMistakes, AParameterThatWasMovedSince) {
+  on_ranks(2, [](const ContextPointer& context) {
+    Odd model;
+    ShardedOptimizer optimizer(make_optimizer("Adam", model.parameters()), model.named_parameters(), {.context = context});
+    model.loss(context->rank(), 0).backward();
+    model.odd.set_data(model.odd.detach().clone());
+    expect_refused(context, "parameter 'odd' has other memory than it was given", [&] { optimizer.step(); });
+  });
+}
+
+TEST(ShardedOptimizerMistakes, AGroupThatWasAddedSince) {
+  on_ranks(2, [](const ContextPointer& context) {
+    Odd model;
+    ShardedOptimizer optimizer(make_optimizer("Adam", {model.wide, model.odd}), model.named_parameters(),
+                               {.context = context});
+    optimizer->add_param_group(torch::optim::OptimizerParamGroup({model.one}));
+    model.loss(context->rank(), 0).backward();
+    expect_refused(context, "the wrapped optimizer's groups have changed", [&] { optimizer.step(); });
+  });
+}
+
+TEST(ShardedOptimizerMistakes, ASparseGradient) {
+  on_ranks(2, [](const ContextPointer& context) {
+    torch::nn::Embedding embedding(torch::nn::EmbeddingOptions(9, 4).sparse(true));
+    ShardedOptimizer optimizer(make_optimizer("SGD", embedding->parameters()), embedding->named_parameters(),
+                               {.context = context});
+    embedding->forward(torch::tensor({1, 2})).sum().backward();
+    expect_refused(context, "the gradient of parameter 'weight' is sparse", [&] { optimizer.step(); });
+  });
+}
+
+TEST(ShardedOptimizerMistakes, SomethingElseThanFloatingPoint) {
+  on_ranks(2, [](const ContextPointer& context) {
+    torch::nn::ParameterDict model;
+    const auto number = torch::zeros({3}, torch::kComplexFloat).set_requires_grad(true);
+    torch::OrderedDict<std::string, torch::Tensor> named;
+    named.insert("number", number);
+    auto plain = make_optimizer("SGD", {number});
+    EXPECT_THROW(ShardedOptimizer(*plain, named, {.context = context}), std::invalid_argument);
+  });
+}
+
+// --- the plan ---
+
+TEST(ShardPlan, GivesEachElementToOneRank) {
+  const std::vector<ShardItem> items{{1000, 0}, {0, 0}, {64, 1}, {1, 0}, {70'001, 0}, {63, 1}};
+  for (const std::size_t size : {1U, 2U, 3U, 5U, 100U}) {
+    std::vector<std::vector<int>> owners;
+    for (const ShardItem& item : items) owners.emplace_back(item.count, 0);
+    for (std::size_t rank = 0; rank < size; ++rank) {
+      const ShardPlan plan = plan_shards(items, 2, rank, size, 1024);
+      for (const ShardPiece& piece : plan.pieces) {
+        EXPECT_GE(piece.count, 1U);
+        EXPECT_LE(piece.count, 1024U);
+        const auto& bounds = plan.bounds[items[piece.item].pool];
+        EXPECT_GE(plan.begin[piece.item] + piece.begin, bounds[rank]);
+        EXPECT_LE(plan.begin[piece.item] + piece.begin + piece.count, bounds[rank + 1]);
+        for (std::size_t i = 0; i < piece.count; ++i) ++owners[piece.item].at(piece.begin + i);
+      }
+    }
+    for (const auto& item : owners) EXPECT_TRUE(std::all_of(item.begin(), item.end(), [](int n) { return n == 1; }));
+  }
+}
+
+}  // namespace
+}  // namespace hvd
