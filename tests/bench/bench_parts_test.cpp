@@ -47,6 +47,8 @@ TEST(Workload, StepsHaveTheParametersOfTheirModels) {
   EXPECT_TRUE(mlp_step().is_step());
   EXPECT_TRUE(char_gpt_step().is_step());
   EXPECT_FALSE(gpt2().is_step());
+  EXPECT_TRUE(workload_named("gpt2-adamw").value().is_step());
+  EXPECT_EQ(gpt2_adamw().element_count(), gpt2().element_count());
 }
 
 TEST(Workload, ASweepGoesFrom1KiBTo256MiB) {

@@ -94,6 +94,7 @@ const std::vector<ContenderRow>& contender_table() {
       {"session", "horovod_cpp: Session, every tensor averaged, ordinary memory", nullptr},
       {"epochs", "horovod_cpp: the steady state, gradients in memory that ranks share", nullptr},
       {"hooks", "horovod_cpp: DistributedOptimizer of LibTorch, a whole backward or step", nullptr},
+      {"sharded", "horovod_cpp: ShardedOptimizer of LibTorch, the end of a step", nullptr},
       {"python", "horovod_cpp: Python, once it exists", nullptr},
       {"alone", "LibTorch, the same backward or step without communication", nullptr},
       {"floor", "no communication: a = b = a + b with all cores", nullptr},
@@ -157,7 +158,7 @@ Result<StartPlan> start_plan(const ContenderRow& row, int ranks, const Surroundi
   } else if (key == "session" || key == "epochs") {
     needed = around.bin + "/hvd_bench_own";
     plan = hvdrun(around, {needed, key}, ranks);
-  } else if (key == "hooks" || key == "alone") {
+  } else if (key == "hooks" || key == "sharded" || key == "alone") {
     needed = around.bin + "/hvd_bench_torch";
     plan = hvdrun(around, {needed, key}, ranks);
   } else if (key == "gloo" || key == "ddp") {

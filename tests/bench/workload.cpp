@@ -113,6 +113,13 @@ Workload char_gpt_step() {
   return workload;
 }
 
+Workload gpt2_adamw() {
+  Workload workload = gpt2();
+  workload.name = kGpt2AdamW;
+  workload.batch = "from given gradients to AdamW's update";
+  return workload;
+}
+
 Workload many_small() {
   std::vector<NamedShape> tensors;
   for (int i = 0; i < 1000; ++i) tensors.push_back({text("small.", i), {256}});
@@ -131,6 +138,7 @@ Result<Workload> workload_named(const std::string& name) {
   if (name == "many-small") return many_small();
   if (name == "mlp") return mlp_step();
   if (name == "char_gpt") return char_gpt_step();
+  if (name == kGpt2AdamW) return gpt2_adamw();
   const std::string prefix = "single:";
   std::size_t elements = 0;
   if (name.starts_with(prefix)) {
@@ -141,7 +149,7 @@ Result<Workload> workload_named(const std::string& name) {
   }
   return Status::invalid_argument(
       text("workload '", name,
-           "': expected sweep, resnet50, gpt2, many-small, mlp, char_gpt or single:ELEMENTS (1 to ",
+           "': expected sweep, resnet50, gpt2, many-small, mlp, char_gpt, gpt2-adamw or single:ELEMENTS (1 to ",
            kMostElements, ")"));
 }
 

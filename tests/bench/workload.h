@@ -19,7 +19,7 @@ struct Workload {
   std::vector<NamedShape> tensors;  // float32, in the order of readiness
 
   std::size_t element_count() const;
-  // A training step, forward to update: `tensors` are the model's parameters.
+  // A training step, forward to update, or the end of one: `tensors` are the model's parameters.
   bool is_step() const;
   // "768 tokens a rank": what a step looks at. Empty for others.
   std::string batch;
@@ -41,8 +41,11 @@ Workload single(std::size_t elements);
 // pieces of 64 characters a rank.
 Workload mlp_step();
 Workload char_gpt_step();
+// The end of a step of a model with GPT-2's parameters: gradients are there, they are reduced, and AdamW updates the parameters.
+Workload gpt2_adamw();
+inline constexpr const char* kGpt2AdamW = "gpt2-adamw";
 
-// "resnet50", "gpt2", "many-small", "mlp", "char_gpt" or "single:ELEMENTS".
+// "resnet50", "gpt2", "many-small", "mlp", "char_gpt", "gpt2-adamw" or "single:ELEMENTS".
 Result<Workload> workload_named(const std::string& name);
 // The names that a list asks for, where "sweep" stands for one tensor of 1 KiB, 4 KiB … 256 MiB. Errors: invalid_argument names the word.
 Result<std::vector<std::string>> workload_names(const std::vector<std::string>& words);

@@ -11,7 +11,7 @@ namespace {
 // Parameters that no cut fits: longer than a piece, odd, of one element, of none; and one of another type.
 struct Odd : torch::nn::Module {
   Odd() {
-    wide = add("wide", {301, 517}, torch::kFloat32);
+    wide = add("wide", {67, 1001}, torch::kFloat32);
     odd = add("odd", {7}, torch::kFloat32);
     one = add("one", {}, torch::kFloat32);
     none = add("none", {0, 3}, torch::kFloat32);
@@ -87,7 +87,7 @@ std::size_t bytes_of_moments(const torch::optim::Optimizer& optimizer) {
 }
 
 class Sharded : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Ranks, Sharded, testing::Values(1, 2, 3, 4, 7));
+INSTANTIATE_TEST_SUITE_P(Ranks, Sharded, testing::Values(1, 2, 3, 7));
 
 TEST_P(Sharded, TrainsToTheSameBitsAsTheWholeOne) {
   const int n = GetParam();

@@ -29,32 +29,34 @@ std::span<float> span_of(const torch::Tensor& tensor) {
 
 class Backward final : public Contender {
  public:
-  Backward(const Workload& workload, Together together) : together_(together) {
+  Backward(const Workload& workload, Together together) : has_update_(workload.is_step()) {
     for (const auto& tensor : workload.tensors) {
       parameters_.push_back(torch::zeros(tensor.shape).requires_grad_());
       gradients_.push_back(torch::zeros(tensor.shape));
       named_.insert(tensor.name, parameters_.back());
     }
-    sgd_.emplace(parameters_, torch::optim::SGDOptions(0.0));
-    if (together == Together::hooks) distributed_.emplace(*sgd_, named_);
+    if (has_update_) {
+      optimizer_ = std::make_unique<torch::optim::AdamW>(parameters_, torch::optim::AdamWOptions(1e-3));
+    } else {
+      optimizer_ = std::make_unique<torch::optim::SGD>(parameters_, torch::optim::SGDOptions(0.0));
+    }
+    if (together == Together::hooks) distributed_.emplace(*optimizer_, named_);
+    if (together == Together::sharded) sharded_.emplace(*optimizer_, named_);
   }
 
   std::string title() const override {
-    return distributed_ ? "horovod_cpp DistributedOptimizer, a whole backward"
-                        : "the same backward, no communication";
+    const char* const what = has_update_ ? "a backward and AdamW's step" : "a whole backward";
+    if (is_alone()) return text("the same without communication: ", what);
+    return text("horovod_cpp ", distributed_ ? "DistributedOptimizer" : "ShardedOptimizer", ", ", what);
   }
 
   void fill(int repetition) override {
-    if (distributed_) {
-      if (loss_.defined()) distributed_->step();
-      distributed_->zero_grad();
-    } else {
-      sgd_->zero_grad();
-    }
+    if (!has_update_ && loss_.defined()) step();
+    distributed_ ? distributed_->zero_grad() : sharded_ ? sharded_->zero_grad() : optimizer_->zero_grad();
     std::size_t first = 0;
     std::vector<torch::Tensor> pieces;
     for (std::size_t i = 0; i < gradients_.size(); ++i) {
-      bench::fill(span_of(gradients_[i]), first, distributed_ ? hvd::rank() : 0, repetition);
+      bench::fill(span_of(gradients_[i]), first, is_alone() ? 0 : hvd::rank(), repetition);
       first += span_of(gradients_[i]).size();
     }
     // What is computed last comes first in backward.
@@ -66,6 +68,7 @@ class Backward final : public Contender {
   Status run() override {
     try {
       loss_.backward();
+      if (has_update_) step();
     } catch (const std::exception& failure) {
       return Status::aborted(failure.what());
     }
@@ -73,7 +76,7 @@ class Backward final : public Contender {
   }
 
   Status verify(int repetition) override {
-    const int ranks = distributed_ ? hvd::size() : 1;
+    const int ranks = is_alone() ? 1 : hvd::size();
     std::size_t first = 0;
     for (const auto& parameter : parameters_) {
       const auto gradient = parameter.grad().contiguous();
@@ -83,23 +86,43 @@ class Backward final : public Contender {
     return {};
   }
 
+  std::optional<std::uint64_t> digest() const override {
+    if (!has_update_ || is_alone()) return std::nullopt;
+    std::uint64_t digest = 0;
+    for (const auto& parameter : parameters_) digest = bench::digest(span_of(parameter), digest);
+    return digest;
+  }
+
   void give_back() override {
     for (const auto& gradient : gradients_) bench::give_back(span_of(gradient));
   }
 
  private:
-  Together together_;
+  bool is_alone() const { return !distributed_ && !sharded_; }
+  void step() {
+    if (distributed_) {
+      distributed_->step();
+    } else if (sharded_) {
+      sharded_->step();
+    } else {
+      optimizer_->step();
+    }
+  }
+
+  bool has_update_;  // is timed
   std::vector<torch::Tensor> parameters_;
   std::vector<torch::Tensor> gradients_;
   hvd::NamedTensors named_;
-  std::optional<torch::optim::SGD> sgd_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::optional<hvd::DistributedOptimizer> distributed_;
+  std::optional<hvd::ShardedOptimizer> sharded_;
   torch::Tensor loss_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Contender>> make_backward(const Workload& workload, Together together) {
+  if (together == Together::sharded && !workload.is_step()) return Status::unimplemented("updates parameters");
   try {
     return std::unique_ptr<Contender>(std::make_unique<Backward>(workload, together));
   } catch (const std::exception& failure) {

@@ -98,6 +98,7 @@ class Step final : public Contender {
 }  // namespace
 
 Result<std::unique_ptr<Contender>> make_step(const Workload& workload, Together together) {
+  if (together == Together::sharded) return Status::unimplemented("updates given gradients only");
   try {
     return std::unique_ptr<Contender>(std::make_unique<Step>(workload, together));
   } catch (const std::exception& failure) {

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench_rank import Contender, Wrong, set_digest
+from bench_rank import Cannot, Contender, Wrong, set_digest
 
 TOKENS, CONTEXT, WIDTH, LAYERS, HEADS, PIECES = 96, 64, 192, 4, 6, 12
 
@@ -52,6 +52,8 @@ def make_model(name):
     torch.manual_seed(1)
     if name == "mlp":
         return nn.Sequential(nn.Linear(784, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10))
+    if name != "char_gpt":
+        raise Cannot("has no such step")
     return CharGpt()
 
 
