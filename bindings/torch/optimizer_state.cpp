@@ -36,7 +36,9 @@ std::vector<std::string> lines_of(const Optimizer& optimizer) {
   for (const auto& group : optimizer.param_groups()) {
     lines.emplace_back("group");
     for (const at::Tensor& parameter : group.params()) {
-      lines.push_back(text(c10::toString(parameter.scalar_type()), ' ', name_of(shape_of(parameter))));
+      // The place within its memory: a slice of ShardedOptimizer's is another one on each rank.
+      lines.push_back(text(c10::toString(parameter.scalar_type()), ' ', name_of(shape_of(parameter)), ' ',
+                           parameter.storage_offset()));
     }
   }
   return lines;

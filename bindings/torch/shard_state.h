@@ -22,8 +22,8 @@ class ShardableKind {
   // nullptr: it counts none.
   virtual std::int64_t* step(torch::optim::OptimizerParamState& state) const = 0;
   // Another of the kind, over these groups. `like`: gives its default options.
-  virtual std::unique_ptr<torch::optim::Optimizer> make(
-      std::vector<torch::optim::OptimizerParamGroup> groups, const torch::optim::Optimizer& like) const = 0;
+  virtual std::unique_ptr<torch::optim::Optimizer> make(std::vector<torch::optim::OptimizerParamGroup> groups,
+                                                        const torch::optim::Optimizer& like) const = 0;
 };
 
 }  // namespace hvd

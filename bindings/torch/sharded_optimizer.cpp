@@ -9,7 +9,8 @@ namespace hvd {
 namespace {
 
 // In the order of the optimizer's groups. DistributedOptimizer has seen to it that each has a name.
-std::vector<NamedParameter> named_in_order(const torch::optim::Optimizer& optimizer, const NamedTensors& named) {
+std::vector<NamedParameter> named_in_order(const torch::optim::Optimizer& optimizer,
+                                           const NamedTensors& named) {
   std::unordered_map<const c10::TensorImpl*, std::string> names;
   for (const auto& item : named) names.emplace(item.value().unsafeGetTensorImpl(), item.key());
   std::vector<NamedParameter> found;
@@ -33,7 +34,8 @@ ShardedOptimizer::ShardedOptimizer(torch::optim::Optimizer& optimizer, const Nam
 }
 
 ShardedOptimizer::ShardedOptimizer(std::unique_ptr<torch::optim::Optimizer> optimizer,
-                                   const NamedTensors& named_parameters, const DistributedOptimizerOptions& options)
+                                   const NamedTensors& named_parameters,
+                                   const DistributedOptimizerOptions& options)
     : ShardedOptimizer(*optimizer, named_parameters, options) {
   owned_ = std::move(optimizer);
 }

@@ -33,10 +33,10 @@ constexpr std::int64_t kFacts = 3;
 
 const ShardableKind& kind_of(const Optimizer& optimizer, const Context& context) {
   if (const auto* const kind = ShardableKind::of(optimizer)) return *kind;
-  throw std::invalid_argument(text(
-      "rank ", context.rank(),
-      ", ShardedOptimizer: expected torch::optim::SGD, Adam, AdamW or RMSprop, whose update of an element needs no other; "
-      "got another optimizer. DistributedOptimizer takes any"));
+  throw std::invalid_argument(text("rank ", context.rank(),
+                                   ", ShardedOptimizer: expected torch::optim::SGD, Adam, AdamW or RMSprop, "
+                                   "whose update of an element needs no other; "
+                                   "got another optimizer. DistributedOptimizer takes any"));
 }
 
 std::vector<OptimizerParamGroup> groups_like(Optimizer& optimizer) {
@@ -62,8 +62,7 @@ ShardedStep::ShardedStep(Optimizer& wrapped, std::shared_ptr<Context> context)
       number_(context_->take_optimizer_number()) {
   const auto members = context_->session().process_set(context_->process_set());
   const int position = members ? position_in(*members, context_->rank()) : -1;
-  if (position < 0)
-    throw std::invalid_argument(text(who(), "this rank is no member of the process set"));
+  if (position < 0) throw std::invalid_argument(text(who(), "this rank is no member of the process set"));
   member_ = static_cast<std::size_t>(position);
 }
 
@@ -80,9 +79,10 @@ void ShardedStep::take_over(const std::vector<NamedParameter>& named) {
   parameters_ = named;
   for (const auto& [name, parameter] : parameters_) {
     if (!parameter.is_cpu() || !parameter.is_floating_point()) {
-      throw std::invalid_argument(text(who(), "parameter '", name, "': expected floating-point numbers on the CPU, got ",
-                                       c10::toString(parameter.scalar_type()), " on ", parameter.device().str(),
-                                       ". DistributedOptimizer takes it"));
+      throw std::invalid_argument(text(who(), "parameter '", name,
+                                       "': expected floating-point numbers on the CPU, got ",
+                                       c10::toString(parameter.scalar_type()), " on ",
+                                       parameter.device().str(), ". DistributedOptimizer takes it"));
     }
   }
   check_agreement();
@@ -97,7 +97,8 @@ void ShardedStep::check_agreement() const {
     lines.emplace_back("group");
     for (std::size_t i = 0; i < group.params().size(); ++i, ++next) {
       const auto& [name, parameter] = parameters_[next];
-      lines.push_back(text(name, ' ', c10::toString(parameter.scalar_type()), ' ', name_of(shape_of(parameter))));
+      lines.push_back(
+          text(name, ' ', c10::toString(parameter.scalar_type()), ' ', name_of(shape_of(parameter))));
     }
   }
   check_same_lines(lines,
@@ -115,14 +116,17 @@ void ShardedStep::lay_out() {
     pool_of_.push_back(pool);
     items.push_back({static_cast<std::size_t>(parameter.tensor.numel()), pool});
   }
-  plan_ = plan_shards(items, pool_of_type.size(), member_, static_cast<std::size_t>(context_->size()), kPieceElements);
+  plan_ = plan_shards(items, pool_of_type.size(), member_, static_cast<std::size_t>(context_->size()),
+                      kPieceElements);
   pools_.resize(pool_of_type.size());
   for (const auto& [type, pool] : pool_of_type) {
-    pools_[pool] = {at::zeros({static_cast<std::int64_t>(plan_.bounds[pool].back())}, type), c10::toString(type)};
+    pools_[pool] = {at::zeros({static_cast<std::int64_t>(plan_.bounds[pool].back())}, type),
+                    c10::toString(type)};
   }
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor& parameter = parameters_[i].tensor;
-    const at::Tensor place = part(pools_[pool_of_[i]].values, plan_.begin[i], items[i].count).view(parameter.sizes());
+    const at::Tensor place =
+        part(pools_[pool_of_[i]].values, plan_.begin[i], items[i].count).view(parameter.sizes());
     place.copy_(parameter);
     parameter.set_data(place);
   }
@@ -192,21 +196,25 @@ void ShardedStep::check_places() const {
     const auto* const place =
         static_cast<const std::byte*>(values.const_data_ptr()) + plan_.begin[i] * values.element_size();
     if (parameter.numel() > 0 && parameter.const_data_ptr() != place) {
-      throw std::logic_error(text(who(), "parameter '", name,
-                                  "' has other memory than it was given (model.to() or set_data() since?): change the model "
-                                  "first, and construct the ShardedOptimizer after it"));
+      throw std::logic_error(
+          text(who(), "parameter '", name,
+               "' has other memory than it was given (model.to() or set_data() since?): change the model "
+               "first, and construct the ShardedOptimizer after it"));
     }
     const at::Tensor& gradient = parameter.grad();
     if (gradient.defined() && gradient.layout() != c10::kStrided) {
-      throw std::invalid_argument(text(who(), "the gradient of parameter '", name,
-                                       "' is sparse: expected a dense one. Use DistributedOptimizer, or an embedding that is not sparse"));
+      throw std::invalid_argument(text(
+          who(), "the gradient of parameter '", name,
+          "' is sparse: expected a dense one. Use DistributedOptimizer, or an embedding that is not sparse"));
     }
   }
   std::size_t pieces = 0;
   for (const OptimizerParamGroup& group : wrapped_.param_groups()) pieces += group.params().size();
   if (pieces != pieces_.size()) {
-    throw std::logic_error(text(who(), "the wrapped optimizer's groups have changed: gather() its state, add the group to what that "
-                                "returns, and construct a ShardedOptimizer over it"));
+    throw std::logic_error(
+        text(who(),
+             "the wrapped optimizer's groups have changed: gather() its state, add the group to what that "
+             "returns, and construct a ShardedOptimizer over it"));
   }
 }
 
@@ -233,7 +241,8 @@ at::Tensor ShardedStep::slice_of(const at::Tensor& pool_values, std::size_t pool
   return part(pool_values, bounds[member_], bounds[member_ + 1] - bounds[member_]);
 }
 
-void ShardedStep::publish(const std::vector<at::Tensor>& flat_values, const std::vector<std::size_t>& pools, const char* what) {
+void ShardedStep::publish(const std::vector<at::Tensor>& flat_values, const std::vector<std::size_t>& pools,
+                          const char* what) {
   if (context_->size() == 1) return;
   Session& session = context_->session();
   std::vector<Submission> submissions;
@@ -264,7 +273,8 @@ void ShardedStep::publish(const std::vector<at::Tensor>& flat_values, const std:
 // --- putting together ---
 
 at::Tensor ShardedStep::state_facts() {
-  at::Tensor facts = at::zeros({static_cast<std::int64_t>(parameters_.size()) * kFacts}, c10::ScalarType::Long);
+  at::Tensor facts =
+      at::zeros({static_cast<std::int64_t>(parameters_.size()) * kFacts}, c10::ScalarType::Long);
   auto* const numbers = facts.mutable_data_ptr<std::int64_t>();
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
     const auto found = wrapped_.state().find(pieces_[i].unsafeGetTensorImpl());
@@ -274,7 +284,8 @@ at::Tensor ShardedStep::state_facts() {
     if (const auto* const step = kind_.step(*found->second)) of[1] = *step;
     const auto tensors = kind_.tensors(*found->second);
     of[2] = 0;
-    for (std::size_t k = 0; k < tensors.size(); ++k) of[2] |= tensors[k]->defined() ? std::int64_t{1} << k : 0;
+    for (std::size_t k = 0; k < tensors.size(); ++k)
+      of[2] |= tensors[k]->defined() ? std::int64_t{1} << k : 0;
   }
   allreduce_(facts, {.name = name_of_operation("facts of state"), .op = Max, .context = context_});
   return facts;
@@ -295,6 +306,9 @@ at::Tensor ShardedStep::flat_state(std::size_t pool, std::size_t tensor) {
 
 std::unique_ptr<Optimizer> ShardedStep::gather(int root) {
   const at::NoGradGuard no_grad;
+  const auto members = context_->session().process_set(context_->process_set());
+  if (members && position_in(*members, root) < 0)
+    throw std::invalid_argument(text(who(), "gather: root rank ", root, ": expected a rank that takes part"));
   const at::Tensor facts = state_facts();
   const auto* const numbers = facts.const_data_ptr<std::int64_t>();
   const auto fact = [&](std::size_t item, std::size_t which) { return numbers[item * kFacts + which]; };
@@ -315,16 +329,19 @@ std::unique_ptr<Optimizer> ShardedStep::gather(int root) {
       for (auto& [i, state] : states) {
         if (!is_root || pool_of_[i] != pool || (fact(i, 2) >> k & 1) == 0) continue;
         const at::Tensor& parameter = parameters_[i].tensor;
-        *kind_.tensors(*state)[k] =
-            part(values, plan_.begin[i], static_cast<std::size_t>(parameter.numel())).view(parameter.sizes()).clone();
+        *kind_.tensors(*state)[k] = part(values, plan_.begin[i], static_cast<std::size_t>(parameter.numel()))
+                                        .view(parameter.sizes())
+                                        .clone();
       }
     }
   }
   if (!is_root) return nullptr;
   auto groups = groups_like(*this);
-  for (std::size_t i = 0; i < groups.size(); ++i) groups[i].set_options(wrapped_.param_groups()[i].options().clone());
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    groups[i].set_options(wrapped_.param_groups()[i].options().clone());
   auto whole = kind_.make(std::move(groups), wrapped_);
-  for (auto& [i, state] : states) whole->state()[parameters_[i].tensor.unsafeGetTensorImpl()] = std::move(state);
+  for (auto& [i, state] : states)
+    whole->state()[parameters_[i].tensor.unsafeGetTensorImpl()] = std::move(state);
   return whole;
 }
 

@@ -147,10 +147,10 @@ Result<Workload> workload_named(const std::string& name) {
     const bool is_number = parsed.ec == std::errc{} && parsed.ptr == end;
     if (is_number && elements > 0 && elements <= kMostElements) return single(elements);
   }
-  return Status::invalid_argument(
-      text("workload '", name,
-           "': expected sweep, resnet50, gpt2, many-small, mlp, char_gpt, gpt2-adamw or single:ELEMENTS (1 to ",
-           kMostElements, ")"));
+  return Status::invalid_argument(text(
+      "workload '", name,
+      "': expected sweep, resnet50, gpt2, many-small, mlp, char_gpt, gpt2-adamw or single:ELEMENTS (1 to ",
+      kMostElements, ")"));
 }
 
 Result<std::vector<std::string>> workload_names(const std::vector<std::string>& words) {

@@ -119,7 +119,8 @@ TEST_P(Sharded, DividesTheState) {
                                {.context = context});
     train(optimizer, model, *context, 0, 1);
     std::size_t all = 0;
-    for (const torch::Tensor& parameter : {model.wide, model.odd, model.one, model.precise}) all += 2 * parameter.nbytes();
+    for (const torch::Tensor& parameter : {model.wide, model.odd, model.one, model.precise})
+      all += 2 * parameter.nbytes();
     const std::size_t own = bytes_of_moments(optimizer.get());
     EXPECT_LE(own, all / static_cast<std::size_t>(n) + 4096);
     EXPECT_GE(own + 4096, all / static_cast<std::size_t>(n));
@@ -169,7 +170,8 @@ TEST_P(Sharded, GathersWhatTheWholeOneHas) {
   std::string expected;
   on_ranks(n, [&](const ContextPointer& context) {
     Odd model;
-    DistributedOptimizer optimizer(two_groups("AdamW", model), model.named_parameters(), {.context = context});
+    DistributedOptimizer optimizer(two_groups("AdamW", model), model.named_parameters(),
+                                   {.context = context});
     train(optimizer, model, *context, 0, 4);
     if (context->rank() == 0) expected = saved(optimizer.get());
   });
@@ -187,7 +189,8 @@ TEST_P(Sharded, GathersWhatTheWholeOneHas) {
       const auto found = reference->state().find(const_cast<c10::TensorImpl*>(impl));
       if (found == reference->state().end() || parameter.numel() == 0) continue;
       const auto& a = static_cast<torch::optim::AdamWParamState&>(*found->second);
-      const auto& b = static_cast<torch::optim::AdamWParamState&>(*whole->state().at(const_cast<c10::TensorImpl*>(impl)));
+      const auto& b =
+          static_cast<torch::optim::AdamWParamState&>(*whole->state().at(const_cast<c10::TensorImpl*>(impl)));
       EXPECT_EQ(a.step(), b.step());
       EXPECT_TRUE(torch::equal(a.exp_avg(), b.exp_avg()));
       EXPECT_TRUE(torch::equal(a.exp_avg_sq(), b.exp_avg_sq()));
@@ -201,7 +204,8 @@ TEST(ShardedOptimizer, TakesAClosureAndAnAccumulatedStep) {
   on_ranks(2, [](const ContextPointer& context) {
     Odd model;
     Odd reference;
-    ShardedOptimizer optimizer(make_optimizer("AdamW", model.parameters()), model.named_parameters(), {.context = context});
+    ShardedOptimizer optimizer(make_optimizer("AdamW", model.parameters()), model.named_parameters(),
+                               {.context = context});
     DistributedOptimizer whole(make_optimizer("AdamW", reference.parameters()), reference.named_parameters(),
                                {.context = context});
     const auto both = [&](const auto& body) {
@@ -233,7 +237,8 @@ TEST(ShardedOptimizer, TakesAClosureAndAnAccumulatedStep) {
 TEST(ShardedOptimizer, DropsAStepWhoseBackwardFailed) {
   on_ranks(3, [](const ContextPointer& context) {
     Odd model;
-    ShardedOptimizer optimizer(make_optimizer("AdamW", model.parameters()), model.named_parameters(), {.context = context});
+    ShardedOptimizer optimizer(make_optimizer("AdamW", model.parameters()), model.named_parameters(),
+                               {.context = context});
     train(optimizer, model, *context, 0, 3);
     const Tensors before = copies_of(model.parameters());
     optimizer.zero_grad();
@@ -260,7 +265,8 @@ TEST(ShardedOptimizer, WorksAmongTheMembersOfAProcessSet) {
     Odd reference;
     const DistributedOptimizerOptions options{.process_set = ends, .context = context};
     ShardedOptimizer optimizer(make_optimizer("Adam", model.parameters()), model.named_parameters(), options);
-    DistributedOptimizer whole(make_optimizer("Adam", reference.parameters()), reference.named_parameters(), options);
+    DistributedOptimizer whole(make_optimizer("Adam", reference.parameters()), reference.named_parameters(),
+                               options);
     train(optimizer, model, *context, 0, 3);
     train(whole, reference, *context, 0, 3);
     expect_same_bits(model.parameters(), reference.parameters());
@@ -286,9 +292,11 @@ TEST(ShardedOptimizer, IsNotMixedUpWithAnother) {
 
 // --- mistakes ---
 
-void expect_refused(const ContextPointer& context, const std::string& words, const std::function<void()>& body) {
+void expect_refused(const ContextPointer& context, const std::string& words,
+                    const std::function<void()>& body) {
   const std::string message = message_of<std::logic_error>(body);
-  EXPECT_NE(message.find("rank " + std::to_string(context->rank()) + ", ShardedOptimizer: "), std::string::npos)
+  EXPECT_NE(message.find("rank " + std::to_string(context->rank()) + ", ShardedOptimizer: "),
+            std::string::npos)
       << message;
   EXPECT_NE(message.find(words), std::string::npos) << message;
 }
@@ -298,7 +306,8 @@ TEST(ShardedOptimizerMistakes, OptimizersThatCannotBeCut) {
     for (const std::string kind : {"LBFGS", "Adagrad"}) {
       Odd model;
       model.precise.set_requires_grad(true);
-      auto plain = kind == "LBFGS" ? make_optimizer(kind, {model.wide}) : make_optimizer(kind, model.parameters());
+      auto plain =
+          kind == "LBFGS" ? make_optimizer(kind, {model.wide}) : make_optimizer(kind, model.parameters());
       expect_refused(context, "expected torch::optim::SGD, Adam, AdamW or RMSprop", [&] {
         ShardedOptimizer optimizer(*plain, model.named_parameters(), {.context = context});
       });
@@ -310,10 +319,12 @@ TEST(ShardedOptimizerMistakes, OptimizersThatCannotBeCut) {
 TEST(ShardedOptimizerMistakes, OtherGroupsOnAnotherRank) {
   on_ranks(2, [](const ContextPointer& context) {
     Odd model;
-    auto plain = context->rank() == 0 ? two_groups("Adam", model) : make_optimizer("Adam", model.parameters());
+    auto plain =
+        context->rank() == 0 ? two_groups("Adam", model) : make_optimizer("Adam", model.parameters());
     const std::string message = message_of<MismatchError>(
         [&] { ShardedOptimizer optimizer(*plain, model.named_parameters(), {.context = context}); });
-    EXPECT_NE(message.find("ShardedOptimizer: ranks differ in the kind of optimizer, groups or parameters"), std::string::npos)
+    EXPECT_NE(message.find("ShardedOptimizer: ranks differ in the kind of optimizer, groups or parameters"),
+              std::string::npos)
         << message;
   });
 }
@@ -321,7 +332,8 @@ TEST(ShardedOptimizerMistakes, OtherGroupsOnAnotherRank) {
 TEST(ShardedOptimizerMistakes, AParameterThatWasMovedSince) {
   on_ranks(2, [](const ContextPointer& context) {
     Odd model;
-    ShardedOptimizer optimizer(make_optimizer("Adam", model.parameters()), model.named_parameters(), {.context = context});
+    ShardedOptimizer optimizer(make_optimizer("Adam", model.parameters()), model.named_parameters(),
+                               {.context = context});
     model.loss(context->rank(), 0).backward();
     model.odd.set_data(model.odd.detach().clone());
     expect_refused(context, "parameter 'odd' has other memory than it was given", [&] { optimizer.step(); });
@@ -346,6 +358,30 @@ TEST(ShardedOptimizerMistakes, ASparseGradient) {
                                {.context = context});
     embedding->forward(torch::tensor({1, 2})).sum().backward();
     expect_refused(context, "the gradient of parameter 'weight' is sparse", [&] { optimizer.step(); });
+  });
+}
+
+TEST(ShardedOptimizerMistakes, BroadcastingASlice) {
+  on_ranks(2, [](const ContextPointer& context) {
+    auto plain = make_optimizer("Adam", {numbers({128}, 1).set_requires_grad(true)});
+    torch::OrderedDict<std::string, torch::Tensor> named;
+    named.insert("only", plain->param_groups()[0].params()[0]);
+    ShardedOptimizer optimizer(*plain, named, {.context = context});
+    EXPECT_EQ(plain->param_groups()[0].params()[0].numel(), 64);
+    const std::string message =
+        message_of<MismatchError>([&] { broadcast_optimizer_state(*plain, 0, {.context = context}); });
+    EXPECT_NE(message.find("ranks differ in the kind of optimizer, groups or parameters"), std::string::npos)
+        << message;
+  });
+}
+
+TEST(ShardedOptimizerMistakes, ARootThatIsNoRank) {
+  on_ranks(2, [](const ContextPointer& context) {
+    Odd model;
+    ShardedOptimizer optimizer(make_optimizer("Adam", model.parameters()), model.named_parameters(),
+                               {.context = context});
+    expect_refused(context, "gather: root rank 2: expected a rank that takes part",
+                   [&] { optimizer.gather(2); });
   });
 }
 
@@ -378,7 +414,8 @@ TEST(ShardPlan, GivesEachElementToOneRank) {
         for (std::size_t i = 0; i < piece.count; ++i) ++owners[piece.item].at(piece.begin + i);
       }
     }
-    for (const auto& item : owners) EXPECT_TRUE(std::all_of(item.begin(), item.end(), [](int n) { return n == 1; }));
+    for (const auto& item : owners)
+      EXPECT_TRUE(std::all_of(item.begin(), item.end(), [](int n) { return n == 1; }));
   }
 }
 

@@ -122,7 +122,8 @@ class Backward final : public Contender {
 }  // namespace
 
 Result<std::unique_ptr<Contender>> make_backward(const Workload& workload, Together together) {
-  if (together == Together::sharded && !workload.is_step()) return Status::unimplemented("updates parameters");
+  if (together == Together::sharded && !workload.is_step())
+    return Status::unimplemented("updates parameters");
   try {
     return std::unique_ptr<Contender>(std::make_unique<Backward>(workload, together));
   } catch (const std::exception& failure) {

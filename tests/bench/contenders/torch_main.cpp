@@ -25,7 +25,8 @@ hvd::Status serve(hvd::bench::Together together) {
   at::set_num_threads(std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / hvd::size()));
   rank.value().obey([&](const Workload& workload) {
     const bool has_forward = workload.is_step() && workload.name != hvd::bench::kGpt2AdamW;
-    return has_forward ? hvd::bench::make_step(workload, together) : hvd::bench::make_backward(workload, together);
+    return has_forward ? hvd::bench::make_step(workload, together)
+                       : hvd::bench::make_backward(workload, together);
   });
   return {};
 }
