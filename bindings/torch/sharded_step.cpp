@@ -28,9 +28,6 @@ using torch::optim::OptimizerParamState;
 // 256 KiB of float32: an update reads and writes some six such pieces, which fit the second-level cache.
 constexpr std::size_t kPieceElements = std::size_t{64} << 10U;
 
-// What state_facts() says of a parameter: whether any rank has state of it, the step, and bit k: it has tensor k.
-constexpr std::int64_t kFacts = 3;
-
 const ShardableKind& kind_of(const Optimizer& optimizer, const Context& context) {
   if (const auto* const kind = ShardableKind::of(optimizer)) return *kind;
   throw std::invalid_argument(text("rank ", context.rank(),
@@ -39,18 +36,7 @@ const ShardableKind& kind_of(const Optimizer& optimizer, const Context& context)
                                    "got another optimizer. DistributedOptimizer takes any"));
 }
 
-std::vector<OptimizerParamGroup> groups_like(Optimizer& optimizer) {
-  std::vector<OptimizerParamGroup> groups;
-  for (const OptimizerParamGroup& group : optimizer.param_groups())
-    groups.emplace_back(group.params(), group.options().clone());
-  return groups;
-}
-
 at::Tensor flat(const at::Tensor& tensor) { return tensor.detach().reshape(-1); }
-
-at::Tensor part(const at::Tensor& flat_tensor, std::size_t begin, std::size_t count) {
-  return flat_tensor.narrow(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(count));
-}
 
 }  // namespace
 
@@ -64,6 +50,17 @@ ShardedStep::ShardedStep(Optimizer& wrapped, std::shared_ptr<Context> context)
   const int position = members ? position_in(*members, context_->rank()) : -1;
   if (position < 0) throw std::invalid_argument(text(who(), "this rank is no member of the process set"));
   member_ = static_cast<std::size_t>(position);
+}
+
+std::vector<OptimizerParamGroup> ShardedStep::groups_like(Optimizer& optimizer) {
+  std::vector<OptimizerParamGroup> groups;
+  for (const OptimizerParamGroup& group : optimizer.param_groups())
+    groups.emplace_back(group.params(), group.options().clone());
+  return groups;
+}
+
+at::Tensor ShardedStep::part(const at::Tensor& flat_tensor, std::size_t begin, std::size_t count) {
+  return flat_tensor.narrow(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(count));
 }
 
 std::string ShardedStep::who() const { return text("rank ", context_->rank(), ", ShardedOptimizer: "); }
@@ -268,89 +265,6 @@ void ShardedStep::publish(const std::vector<at::Tensor>& flat_values, const std:
     if (first.is_ok()) first = status;
   }
   throw_if_failed(first);
-}
-
-// --- putting together ---
-
-at::Tensor ShardedStep::state_facts() {
-  at::Tensor facts =
-      at::zeros({static_cast<std::int64_t>(parameters_.size()) * kFacts}, c10::ScalarType::Long);
-  auto* const numbers = facts.mutable_data_ptr<std::int64_t>();
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    const auto found = wrapped_.state().find(pieces_[i].unsafeGetTensorImpl());
-    if (found == wrapped_.state().end()) continue;
-    auto* const of = numbers + plan_.pieces[i].item * kFacts;
-    of[0] = 1;
-    if (const auto* const step = kind_.step(*found->second)) of[1] = *step;
-    const auto tensors = kind_.tensors(*found->second);
-    of[2] = 0;
-    for (std::size_t k = 0; k < tensors.size(); ++k)
-      of[2] |= tensors[k]->defined() ? std::int64_t{1} << k : 0;
-  }
-  allreduce_(facts, {.name = name_of_operation("facts of state"), .op = Max, .context = context_});
-  return facts;
-}
-
-at::Tensor ShardedStep::flat_state(std::size_t pool, std::size_t tensor) {
-  at::Tensor values = at::zeros_like(pools_[pool].values);
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    const ShardPiece& piece = plan_.pieces[i];
-    const auto found = wrapped_.state().find(pieces_[i].unsafeGetTensorImpl());
-    if (pool_of_[piece.item] != pool || found == wrapped_.state().end()) continue;
-    const at::Tensor& own = *kind_.tensors(*found->second)[tensor];
-    if (own.defined()) part(values, plan_.begin[piece.item] + piece.begin, piece.count).copy_(own);
-  }
-  publish({values}, {pool}, "state");
-  return values;
-}
-
-std::unique_ptr<Optimizer> ShardedStep::gather(int root) {
-  const at::NoGradGuard no_grad;
-  const auto members = context_->session().process_set(context_->process_set());
-  if (members && position_in(*members, root) < 0)
-    throw std::invalid_argument(text(who(), "gather: root rank ", root, ": expected a rank that takes part"));
-  const at::Tensor facts = state_facts();
-  const auto* const numbers = facts.const_data_ptr<std::int64_t>();
-  const auto fact = [&](std::size_t item, std::size_t which) { return numbers[item * kFacts + which]; };
-  std::map<std::size_t, std::unique_ptr<OptimizerParamState>> states;
-  std::vector<std::int64_t> tensors_of_pool(pools_.size(), 0);
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (fact(i, 0) == 0) continue;
-    tensors_of_pool[pool_of_[i]] |= fact(i, 2);
-    auto state = kind_.new_state();
-    if (auto* const step = kind_.step(*state)) *step = fact(i, 1);
-    states.emplace(i, std::move(state));
-  }
-  const bool is_root = context_->rank() == root;
-  for (std::size_t pool = 0; pool < pools_.size(); ++pool) {
-    for (std::size_t k = 0; tensors_of_pool[pool] >> k != 0; ++k) {
-      if ((tensors_of_pool[pool] >> k & 1) == 0) continue;
-      const at::Tensor values = flat_state(pool, k);
-      for (auto& [i, state] : states) {
-        if (!is_root || pool_of_[i] != pool || (fact(i, 2) >> k & 1) == 0) continue;
-        const at::Tensor& parameter = parameters_[i].tensor;
-        *kind_.tensors(*state)[k] = part(values, plan_.begin[i], static_cast<std::size_t>(parameter.numel()))
-                                        .view(parameter.sizes())
-                                        .clone();
-      }
-    }
-  }
-  if (!is_root) return nullptr;
-  auto groups = groups_like(*this);
-  for (std::size_t i = 0; i < groups.size(); ++i)
-    groups[i].set_options(wrapped_.param_groups()[i].options().clone());
-  auto whole = kind_.make(std::move(groups), wrapped_);
-  for (auto& [i, state] : states)
-    whole->state()[parameters_[i].tensor.unsafeGetTensorImpl()] = std::move(state);
-  return whole;
-}
-
-void ShardedStep::save(torch::serialize::OutputArchive&) const {
-  throw std::logic_error(text(who(), "save what gather() returns: this rank has a part of the state only"));
-}
-
-void ShardedStep::load(torch::serialize::InputArchive&) {
-  throw std::logic_error(text(who(), "load the optimizer before a ShardedOptimizer is constructed over it"));
 }
 
 }  // namespace hvd

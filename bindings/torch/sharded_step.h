@@ -40,6 +40,9 @@ class ShardedStep final : public torch::optim::Optimizer {
     std::string name;
   };
 
+  // With their options.
+  static std::vector<torch::optim::OptimizerParamGroup> groups_like(torch::optim::Optimizer& optimizer);
+  static at::Tensor part(const at::Tensor& flat, std::size_t begin, std::size_t count);
   std::string who() const;
   std::string name_of_operation(const char* what) const;
   void check_agreement() const;

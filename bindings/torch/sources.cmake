@@ -38,5 +38,6 @@ set(HVD_TORCH_SOURCES
     shard_state.cpp
     sharded_optimizer.cpp
     sharded_step.cpp
+    sharded_step_gather.cpp
     sparse_rows.cpp
     tensor_facts.cpp)
