@@ -23,7 +23,6 @@ namespace {
 
 using torch::optim::Optimizer;
 using torch::optim::OptimizerParamGroup;
-using torch::optim::OptimizerParamState;
 
 // 256 KiB of float32: an update reads and writes some six such pieces, which fit the second-level cache.
 constexpr std::size_t kPieceElements = std::size_t{64} << 10U;
