@@ -205,8 +205,9 @@ TEST(ShardedOptimizer, DropsAStepWhoseBackwardFailed) {
     const Tensors before = copies_of(model.parameters());
     optimizer.zero_grad();
     const bool breaks = context->rank() == 1;
-    // Fragile is the last to run: some gradients were on their way.
-    auto loss = model.loss(context->rank(), 3) + Fragile::apply(model.odd, breaks).sum();
+    // What is computed first runs last in backward: some gradients were on their way.
+    const auto broken = Fragile::apply(model.odd, breaks).sum();
+    auto loss = model.loss(context->rank(), 3) + broken;
     if (breaks) {
       EXPECT_THROW(loss.backward(), std::runtime_error);
     } else {
