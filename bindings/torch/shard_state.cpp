@@ -30,7 +30,9 @@ class Kind final : public ShardableKind {
  public:
   explicit Kind(const char* name) : name_(name) {}
 
-  bool is(const optim::Optimizer& optimizer) const { return typeid(optimizer) == typeid(Optimizer); }
+  bool is_of(const optim::Optimizer& optimizer) const override {
+    return typeid(optimizer) == typeid(Optimizer);
+  }
   const char* name() const override { return name_; }
   std::unique_ptr<optim::OptimizerParamState> new_state() const override { return std::make_unique<State>(); }
   std::vector<at::Tensor*> tensors(optim::OptimizerParamState& state) const override {
@@ -56,14 +58,14 @@ const Kind<optim::SGD, optim::SGDOptions, optim::SGDParamState> kSgd("SGD");
 const Kind<optim::Adam, optim::AdamOptions, optim::AdamParamState> kAdam("Adam");
 const Kind<optim::AdamW, optim::AdamWOptions, optim::AdamWParamState> kAdamW("AdamW");
 const Kind<optim::RMSprop, optim::RMSpropOptions, optim::RMSpropParamState> kRmsprop("RMSprop");
+const std::array<const ShardableKind*, 4> kAll{&kSgd, &kAdam, &kAdamW, &kRmsprop};
 
 }  // namespace
 
 const ShardableKind* ShardableKind::of(const optim::Optimizer& optimizer) {
-  if (kSgd.is(optimizer)) return &kSgd;
-  if (kAdam.is(optimizer)) return &kAdam;
-  if (kAdamW.is(optimizer)) return &kAdamW;
-  if (kRmsprop.is(optimizer)) return &kRmsprop;
+  for (const ShardableKind* const kind : kAll) {
+    if (kind->is_of(optimizer)) return kind;
+  }
   return nullptr;
 }
 

@@ -15,6 +15,7 @@ class ShardableKind {
   static const ShardableKind* of(const torch::optim::Optimizer& optimizer);
 
   virtual ~ShardableKind() = default;
+  virtual bool is_of(const torch::optim::Optimizer& optimizer) const = 0;
   virtual const char* name() const = 0;
   virtual std::unique_ptr<torch::optim::OptimizerParamState> new_state() const = 0;
   // One element each for one of the parameter's; may be undefined. As many for each state.

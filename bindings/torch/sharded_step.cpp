@@ -49,6 +49,19 @@ ShardedStep::ShardedStep(Optimizer& wrapped, std::shared_ptr<Context> context)
   const int position = members ? position_in(*members, context_->rank()) : -1;
   if (position < 0) throw std::invalid_argument(text(who(), "this rank is no member of the process set"));
   member_ = static_cast<std::size_t>(position);
+  check_types();
+}
+
+void ShardedStep::check_types() const {
+  for (const OptimizerParamGroup& group : param_groups_) {
+    for (const at::Tensor& parameter : group.params()) {
+      if (parameter.is_cpu() && parameter.is_floating_point()) continue;
+      throw std::invalid_argument(text(who(), "a parameter of shape ", name_of(shape_of(parameter)),
+                                       ": expected floating-point numbers on the CPU, got ",
+                                       c10::toString(parameter.scalar_type()), " on ",
+                                       parameter.device().str()));
+    }
+  }
 }
 
 std::vector<OptimizerParamGroup> ShardedStep::groups_like(Optimizer& optimizer) {
@@ -73,14 +86,6 @@ std::string ShardedStep::name_of_operation(const char* what) const {
 void ShardedStep::take_over(const std::vector<NamedParameter>& named) {
   const at::NoGradGuard no_grad;
   parameters_ = named;
-  for (const auto& [name, parameter] : parameters_) {
-    if (!parameter.is_cpu() || !parameter.is_floating_point()) {
-      throw std::invalid_argument(text(who(), "parameter '", name,
-                                       "': expected floating-point numbers on the CPU, got ",
-                                       c10::toString(parameter.scalar_type()), " on ",
-                                       parameter.device().str(), ". DistributedOptimizer takes it"));
-    }
-  }
   check_agreement();
   lay_out();
   cut_state();
@@ -116,8 +121,13 @@ void ShardedStep::lay_out() {
                       kPieceElements);
   pools_.resize(pool_of_type.size());
   for (const auto& [type, pool] : pool_of_type) {
+    Declaration declaration;
+    declaration.name = text(name_of_operation("slices of "), c10::toString(type));
+    declaration.kind = OpKind::allgather;
+    declaration.dtype = value_or_throw(data_type_of(type));
+    declaration.process_set = context_->process_set();
     pools_[pool] = {at::zeros({static_cast<std::int64_t>(plan_.bounds[pool].back())}, type),
-                    c10::toString(type)};
+                    value_or_throw(context_->session().declare(declaration))};
   }
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor& parameter = parameters_[i].tensor;
@@ -174,13 +184,10 @@ at::Tensor ShardedStep::step(LossClosure closure) {
   }
   return_gradients();
   // Also if it failed here: the others wait for this rank's slice.
-  std::vector<at::Tensor> values;
-  std::vector<std::size_t> all;
-  for (const Pool& pool : pools_) {
-    all.push_back(values.size());
-    values.push_back(pool.values);
-  }
-  publish(values, all, "parameters");
+  std::vector<Submission> slices;
+  for (std::size_t pool = 0; pool < pools_.size(); ++pool)
+    slices.push_back(slice_for_all(pool, pools_[pool].values));
+  publish(std::move(slices));
   if (failure) std::rethrow_exception(failure);
   return loss;
 }
@@ -232,34 +239,22 @@ void ShardedStep::return_gradients() {
   for (const at::Tensor& piece : pieces_) piece.mutable_grad().reset();
 }
 
-at::Tensor ShardedStep::slice_of(const at::Tensor& pool_values, std::size_t pool) const {
+Submission ShardedStep::slice_for_all(std::size_t pool, const at::Tensor& values) const {
   const auto& bounds = plan_.bounds[pool];
-  return part(pool_values, bounds[member_], bounds[member_ + 1] - bounds[member_]);
+  const std::size_t count = bounds[member_ + 1] - bounds[member_];
+  Submission submission;
+  submission.id = pools_[pool].id;
+  submission.input = part(values, bounds[member_], count).const_data_ptr();
+  submission.extents = {static_cast<std::int64_t>(count)};
+  submission.allocate = [to = values.mutable_data_ptr()](std::span<const std::int64_t>) { return to; };
+  submission.keep_alive = std::make_shared<at::Tensor>(values);
+  return submission;
 }
 
-void ShardedStep::publish(const std::vector<at::Tensor>& flat_values, const std::vector<std::size_t>& pools,
-                          const char* what) {
+void ShardedStep::publish(std::vector<Submission> slices) const {
   if (context_->size() == 1) return;
-  Session& session = context_->session();
-  std::vector<Submission> submissions;
-  for (std::size_t i = 0; i < flat_values.size(); ++i) {
-    const at::Tensor& values = flat_values[i];
-    Declaration declaration;
-    declaration.name = text(name_of_operation(what), ' ', pools_[pools[i]].name);
-    declaration.kind = OpKind::allgather;
-    declaration.dtype = value_or_throw(data_type_of(values.scalar_type()));
-    declaration.process_set = context_->process_set();
-    const at::Tensor own = slice_of(values, pools[i]);
-    Submission submission;
-    submission.id = value_or_throw(session.declare(declaration));
-    submission.input = own.const_data_ptr();
-    submission.extents = {own.numel()};
-    submission.allocate = [to = values.mutable_data_ptr()](std::span<const std::int64_t>) { return to; };
-    submission.keep_alive = std::make_shared<at::Tensor>(values);
-    submissions.push_back(std::move(submission));
-  }
   Status first;
-  for (Work& work : session.submit(std::move(submissions))) {
+  for (Work& work : context_->session().submit(std::move(slices))) {
     const Status status = work.wait();
     if (first.is_ok()) first = status;
   }

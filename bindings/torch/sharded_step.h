@@ -15,6 +15,7 @@
 #include "bindings/torch/named_parameter.h"
 #include "bindings/torch/shard_plan.h"
 #include "bindings/torch/shard_state.h"
+#include "horovod_cpp/coordinator/submission.h"
 #include "horovod_cpp/torch/context.h"
 
 namespace hvd {
@@ -35,9 +36,9 @@ class ShardedStep final : public torch::optim::Optimizer {
   std::unique_ptr<torch::optim::Optimizer> gather(int root);
 
  private:
-  struct Pool {  // flat memory
-    at::Tensor values;
-    std::string name;
+  struct Pool {
+    at::Tensor values;  // flat memory
+    TensorId id;        // of the allgather of its slices
   };
 
   // With their options.
@@ -45,15 +46,17 @@ class ShardedStep final : public torch::optim::Optimizer {
   static at::Tensor part(const at::Tensor& flat, std::size_t begin, std::size_t count);
   std::string who() const;
   std::string name_of_operation(const char* what) const;
+  void check_types() const;
   void check_agreement() const;
   void lay_out();
   void cut_state();
   void check_places() const;
   void lend_gradients();
   void return_gradients();
-  at::Tensor slice_of(const at::Tensor& pool_values, std::size_t pool) const;
-  // Every rank's slice of each of these goes to all. flat[i] is laid out like pools[i].
-  void publish(const std::vector<at::Tensor>& flat, const std::vector<std::size_t>& pools, const char* what);
+  // Every rank's slice of `values`, which are laid out like this pool, goes to its place on all …
+  Submission slice_for_all(std::size_t pool, const at::Tensor& values) const;
+  // … and that of several.
+  void publish(std::vector<Submission> slices) const;
   at::Tensor state_facts();
   at::Tensor flat_state(std::size_t pool, std::size_t tensor);
 

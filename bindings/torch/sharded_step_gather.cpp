@@ -51,7 +51,7 @@ at::Tensor ShardedStep::flat_state(std::size_t pool, std::size_t tensor) {
     const at::Tensor& own = *kind_.tensors(*found->second)[tensor];
     if (own.defined()) part(values, plan_.begin[piece.item] + piece.begin, piece.count).copy_(own);
   }
-  publish({values}, {pool}, "state");
+  publish({slice_for_all(pool, values)});
   return values;
 }
 

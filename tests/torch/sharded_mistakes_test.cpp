@@ -75,7 +75,7 @@ TEST(ShardedOptimizerMistakes, ASparseGradient) {
 TEST(ShardedOptimizerMistakes, BroadcastingASlice) {
   on_ranks(2, [](const ContextPointer& context) {
     auto plain = make_optimizer("Adam", {numbers({128}, 1).set_requires_grad(true)});
-    torch::OrderedDict<std::string, torch::Tensor> named;
+    NamedTensors named;
     named.insert("only", plain->param_groups()[0].params()[0]);
     ShardedOptimizer optimizer(*plain, named, {.context = context});
     EXPECT_EQ(plain->param_groups()[0].params()[0].numel(), 64);
@@ -98,12 +98,12 @@ TEST(ShardedOptimizerMistakes, ARootThatIsNoRank) {
 
 TEST(ShardedOptimizerMistakes, SomethingElseThanFloatingPoint) {
   on_ranks(2, [](const ContextPointer& context) {
-    torch::nn::ParameterDict model;
     const auto number = torch::zeros({3}, torch::kComplexFloat).set_requires_grad(true);
-    torch::OrderedDict<std::string, torch::Tensor> named;
+    NamedTensors named;
     named.insert("number", number);
     auto plain = make_optimizer("SGD", {number});
-    EXPECT_THROW(ShardedOptimizer(*plain, named, {.context = context}), std::invalid_argument);
+    expect_refused(context, "expected floating-point numbers on the CPU, got ComplexFloat on cpu",
+                   [&] { ShardedOptimizer optimizer(*plain, named, {.context = context}); });
   });
 }
 

@@ -16,19 +16,6 @@ void train(Distributed& optimizer, Odd& model, const Context& context, int from,
   }
 }
 
-Tensors trained_whole(int n, const std::string& kind, const DistributedOptimizerOptions& options, int steps) {
-  Tensors result;
-  on_ranks(n, [&](const ContextPointer& context) {
-    Odd model;
-    auto whole = options;
-    whole.context = context;
-    DistributedOptimizer optimizer(two_groups(kind, model), model.named_parameters(), whole);
-    train(optimizer, model, *context, 0, steps);
-    if (context->rank() == 0) result = copies_of(model.parameters());
-  });
-  return result;
-}
-
 std::string saved(torch::optim::Optimizer& optimizer) {
   std::ostringstream out;
   torch::save(optimizer, out);
@@ -37,6 +24,31 @@ std::string saved(torch::optim::Optimizer& optimizer) {
 void load(torch::optim::Optimizer& optimizer, const std::string& bytes) {
   std::istringstream in(bytes);
   torch::load(optimizer, in);
+}
+
+struct Start {
+  Tensors values;  // none: the model's own
+  std::string optimizer;
+};
+
+// [rank] the parameters after these steps.
+template <class Distributed>
+std::vector<Tensors> trained(int n, const std::string& kind, int from, int to, double clip_norm = 0,
+                             const Start& start = {}) {
+  std::vector<Tensors> results(static_cast<std::size_t>(n));
+  on_ranks(n, [&](const ContextPointer& context) {
+    Odd model;
+    auto plain = two_groups(kind, model);
+    if (!start.values.empty()) {
+      set(model.parameters(), start.values);
+      load(*plain, start.optimizer);
+    }
+    Distributed optimizer(std::move(plain), model.named_parameters(),
+                          {.context = context, .clip_norm = clip_norm});
+    train(optimizer, model, *context, from, to);
+    results[static_cast<std::size_t>(context->rank())] = copies_of(model.parameters());
+  });
+  return results;
 }
 
 std::size_t bytes_of_moments(const torch::optim::Optimizer& optimizer) {
@@ -51,24 +63,19 @@ std::size_t bytes_of_moments(const torch::optim::Optimizer& optimizer) {
 class Sharded : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Ranks, Sharded, testing::Values(1, 2, 3, 7));
 
+void expect_same_on_all(const std::vector<Tensors>& got, const Tensors& expected, const std::string& what) {
+  for (std::size_t rank = 0; rank < got.size(); ++rank)
+    expect_same_bits(got[rank], expected, what + ", rank " + std::to_string(rank));
+}
+
 TEST_P(Sharded, TrainsToTheSameBitsAsTheWholeOne) {
   const int n = GetParam();
   for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop"}) {
     for (const double clip_norm : {0.0, 0.5}) {
-      const DistributedOptimizerOptions options{.clip_norm = clip_norm};
-      const Tensors expected = trained_whole(n, kind, options, 6);
-      on_ranks(n, [&](const ContextPointer& context) {
-        Odd model;
-        auto sharded = options;
-        sharded.context = context;
-        ShardedOptimizer optimizer(two_groups(kind, model), model.named_parameters(), sharded);
-        train(optimizer, model, *context, 0, 6);
-        expect_same_bits(model.parameters(), expected,
-                         kind + " rank " + std::to_string(context->rank()) + " of " + std::to_string(n));
-        EXPECT_FALSE(torch::equal(model.wide, Odd().wide));
-        EXPECT_TRUE(torch::equal(model.unused, Odd().unused));
-        EXPECT_FALSE(model.unused.grad().defined());
-      });
+      const Tensors expected = trained<DistributedOptimizer>(n, kind, 0, 6, clip_norm).front();
+      expect_same_on_all(trained<ShardedOptimizer>(n, kind, 0, 6, clip_norm), expected, kind);
+      EXPECT_FALSE(torch::equal(expected.front(), Odd().wide));
+      EXPECT_TRUE(torch::equal(expected.back(), Odd().unused));
     }
   }
 }
@@ -93,37 +100,17 @@ TEST_P(Sharded, DividesTheState) {
 TEST_P(Sharded, GoesOnFromACheckpoint) {
   const int n = GetParam();
   for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop"}) {
-    std::string checkpoint;
-    Tensors values;
+    Start start;
     on_ranks(3, [&](const ContextPointer& context) {
       Odd model;
       ShardedOptimizer optimizer(two_groups(kind, model), model.named_parameters(), {.context = context});
       train(optimizer, model, *context, 0, 4);
       const auto whole = optimizer.gather(1);
       ASSERT_EQ(whole != nullptr, context->rank() == 1);
-      if (!whole) return;
-      checkpoint = saved(*whole);
-      values = copies_of(model.parameters());
+      if (whole) start = {copies_of(model.parameters()), saved(*whole)};
     });
-    Tensors expected;
-    on_ranks(n, [&](const ContextPointer& context) {
-      Odd model;
-      set(model.parameters(), values);
-      auto plain = two_groups(kind, model);
-      load(*plain, checkpoint);
-      DistributedOptimizer optimizer(std::move(plain), model.named_parameters(), {.context = context});
-      train(optimizer, model, *context, 4, 7);
-      if (context->rank() == 0) expected = copies_of(model.parameters());
-    });
-    on_ranks(n, [&](const ContextPointer& context) {
-      Odd model;
-      set(model.parameters(), values);
-      auto plain = two_groups(kind, model);
-      load(*plain, checkpoint);
-      ShardedOptimizer optimizer(std::move(plain), model.named_parameters(), {.context = context});
-      train(optimizer, model, *context, 4, 7);
-      expect_same_bits(model.parameters(), expected, kind);
-    });
+    const Tensors expected = trained<DistributedOptimizer>(n, kind, 4, 7, 0, start).front();
+    expect_same_on_all(trained<ShardedOptimizer>(n, kind, 4, 7, 0, start), expected, kind);
   }
 }
 
@@ -238,17 +225,21 @@ TEST(ShardedOptimizer, WorksAmongTheMembersOfAProcessSet) {
   });
 }
 
-// Two in one process, whose ranks step them in another order.
+// Whose steps alternate: each trains as it would alone.
 TEST(ShardedOptimizer, IsNotMixedUpWithAnother) {
   on_ranks(2, [](const ContextPointer& context) {
     Odd a;
     Odd b;
-    ShardedOptimizer of_a(make_optimizer("SGD", a.parameters()), a.named_parameters(), {.context = context});
-    ShardedOptimizer of_b(make_optimizer("SGD", b.parameters()), b.named_parameters(), {.context = context});
-    a.loss(context->rank(), 0).backward();
-    b.loss(context->rank(), 1).backward();
-    of_a.step();
-    of_b.step();
+    ShardedOptimizer of_a(two_groups("Adam", a), a.named_parameters(), {.context = context});
+    ShardedOptimizer of_b(two_groups("SGD", b), b.named_parameters(), {.context = context});
+    for (int step = 0; step < 4; ++step) {
+      train(of_a, a, *context, step, step + 1);
+      train(of_b, b, *context, step, step + 1);
+    }
+    Odd alone;
+    ShardedOptimizer of_alone(two_groups("Adam", alone), alone.named_parameters(), {.context = context});
+    train(of_alone, alone, *context, 0, 4);
+    expect_same_bits(a.parameters(), alone.parameters());
     EXPECT_FALSE(torch::equal(a.wide, b.wide));
   });
 }
