@@ -1,5 +1,6 @@
 // A job that trains while strangers hammer its sockets: it does not crash, comes to the same bits, and refuses them in few words.
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -24,6 +25,33 @@ int occurrences(const std::string& text, const std::string& words) {
   return count;
 }
 
+// Strangers come from other machines: they have processors of their own, the job (hvdrun too) has the others. What is started afterwards
+// inherits where this process runs. With one processor all share it.
+class Processors {
+ public:
+  Processors() {
+    ::sched_getaffinity(0, sizeof(all_), &all_);
+    int left = CPU_COUNT(&all_) / 2;
+    CPU_ZERO(&of_job_);
+    CPU_ZERO(&of_strangers_);
+    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &all_)) CPU_SET(cpu, left-- > 0 ? &of_job_ : &of_strangers_);
+    }
+    if (CPU_COUNT(&of_job_) == 0) of_job_ = of_strangers_;
+  }
+  ~Processors() { ::sched_setaffinity(0, sizeof(all_), &all_); }
+  Processors(const Processors&) = delete;
+  Processors& operator=(const Processors&) = delete;
+
+  void as_job() { EXPECT_EQ(::sched_setaffinity(0, sizeof(of_job_), &of_job_), 0); }
+  void as_strangers() { EXPECT_EQ(::sched_setaffinity(0, sizeof(of_strangers_), &of_strangers_), 0); }
+
+ private:
+  cpu_set_t all_{};
+  cpu_set_t of_job_{};
+  cpu_set_t of_strangers_{};
+};
+
 class AmongStrangers : public TrainingJob {
  protected:
   // Hammers while the first ranks wait for the last one, while all connect, and while they train.
@@ -33,7 +61,8 @@ class AmongStrangers : public TrainingJob {
     std::vector<std::uint16_t> ports;
     std::vector<int> waiting;
     for (int rank = 0; rank < kTrainingRanks - 1; ++rank) waiting.push_back(job.rank_pid(rank).value());
-    // Strangers have processors of their own.
+    processors_.as_strangers();
+    // Should there be only one.
     const int usual = ::getpriority(PRIO_PROCESS, 0);
     ::setpriority(PRIO_PROCESS, 0, 19);
     EXPECT_TRUE(comes([&] { return (ports = listening_ports(waiting)).size() == waiting.size(); }));
@@ -51,11 +80,13 @@ class AmongStrangers : public TrainingJob {
     bootstrap_ = strangers.counts();
     strangers.hammer({server}, count - bootstrap_.connections - bootstrap_.failed, never);
     mark(folder() + "/stop");
-    // What is started from now on, the same job without strangers, would wait for everybody else.
+    // What is started from now on is the same job without strangers.
     ::setpriority(PRIO_PROCESS, 0, usual);
+    processors_.as_job();
     return job.finish();
   }
 
+  Processors processors_;
   Strangers::Counts bootstrap_;
 };
 
@@ -63,6 +94,7 @@ TEST_F(AmongStrangers, AJobComesToTheSameBits) {
   const long count = test_rounds(2'000, 1'000'000);
   Training disturbed;
   with_a_seed([&](std::uint64_t seed) {
+    processors_.as_job();
     ProcessJob job(kTrainingRanks, "train", options(0));
     std::vector<Bytes> words = words_of_strangers();
     const auto pid = job.rank_pid(0);
