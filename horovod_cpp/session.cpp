@@ -47,13 +47,13 @@ Result<TensorId> Session::declare(const Declaration& declaration) {
   return body_->declarations_.declare(declaration);
 }
 
-Work Session::submit(Submission submission) {
+namespace {
+
+std::vector<Submission> only(Submission submission) {
   std::vector<Submission> one;
   one.push_back(std::move(submission));
-  return std::move(submit(std::move(one)).front());
+  return one;
 }
-
-namespace {
 
 Declaration without_tensor(OpKind kind, std::string name, int process_set) {
   Declaration declaration;
@@ -65,7 +65,13 @@ Declaration without_tensor(OpKind kind, std::string name, int process_set) {
 
 }  // namespace
 
-std::vector<Work> Session::submit(std::vector<Submission> submissions) {
+// What was refused has ended already.
+struct Session::Accepted {
+  std::vector<Work> work;
+  std::vector<PendingOperation> operations;
+};
+
+Session::Accepted Session::accept(std::vector<Submission> submissions) {
   DeclarationTable& declarations = body_->declarations_;
   std::vector<Begun> begun;
   for (const Submission& submission : submissions) {
@@ -73,24 +79,44 @@ std::vector<Work> Session::submit(std::vector<Submission> submissions) {
     begun.push_back({declaration.is_ok() ? declaration.value() : nullptr, declaration.status()});
   }
   refuse_broken_groups(begun);
-  std::vector<Work> work;
-  std::vector<PendingOperation> operations;
+  Accepted out;
   for (std::size_t i = 0; i < submissions.size(); ++i) {
     if (!begun[i].status.is_ok()) {
       if (begun[i].declaration) declarations.end(submissions[i].id);
       if (submissions[i].on_announced) submissions[i].on_announced();
-      work.push_back(Work::finished(begun[i].status));
+      out.work.push_back(Work::finished(begun[i].status));
       continue;
     }
     body_->logbook_.recorder().record(Happening::submitted,
                                       static_cast<std::uint32_t>(submissions[i].id.index));
     auto state = std::make_shared<WorkState>();
-    work.emplace_back(state);
-    operations.push_back({std::move(begun[i].declaration), std::move(submissions[i]), std::move(state)});
+    out.work.emplace_back(state);
+    out.operations.push_back({std::move(begun[i].declaration), std::move(submissions[i]), std::move(state)});
   }
-  if (!operations.empty()) body_->coordinator_.submit(std::move(operations));
-  return work;
+  return out;
 }
+
+std::vector<Work> Session::submit(std::vector<Submission> submissions) {
+  Accepted accepted = accept(std::move(submissions));
+  if (!accepted.operations.empty()) body_->coordinator_.submit(std::move(accepted.operations));
+  return std::move(accepted.work);
+}
+
+Work Session::submit(Submission submission) { return std::move(submit(only(std::move(submission))).front()); }
+
+std::vector<Work> Session::call(std::vector<Submission> submissions) {
+  Accepted accepted = accept(std::move(submissions));
+  const std::vector<Work>& work = accepted.work;
+  if (!accepted.operations.empty()) {
+    body_->coordinator_.call(std::move(accepted.operations), [&work] {
+      return std::ranges::all_of(work, [](const Work& one) { return one.done(); });
+    });
+  }
+  for (const Work& one : work) static_cast<void>(one.wait());
+  return std::move(accepted.work);
+}
+
+Work Session::call(Submission submission) { return std::move(call(only(std::move(submission))).front()); }
 
 Work Session::submit(const Declaration& declaration) {
   const auto id = declare(declaration);

@@ -82,6 +82,12 @@ class Session {
   // Several at once: one wake-up of the coordinator. The members of a group must come in one call, all of them.
   std::vector<Work> submit(std::vector<Submission> submissions);
 
+  // As submit() and waiting until all of it has ended, which is all that the caller does: in a streak of such calls nobody else's thread is needed,
+  // where every backend allows it. What a Submission says to be called on the coordinator's thread may be called on this one. Only an end of the
+  // operation or of the Session ends it.
+  Work call(Submission submission);
+  std::vector<Work> call(std::vector<Submission> submissions);
+
   // The members of a process set: set 0 is all ranks; nothing if there is no such set.
   std::optional<std::vector<int>> process_set(int id) const;
   // Collective over all ranks, in the same order on all: a set of these ranks, on whose members operations may then be submitted (Declaration::process_set). The Work's
@@ -125,6 +131,8 @@ class Session {
 
  private:
   class Body;
+  struct Accepted;
+  Accepted accept(std::vector<Submission> submissions);
   Work submit(const Declaration& declaration);  // of an operation without tensors
   explicit Session(std::unique_ptr<Body> body);
   std::unique_ptr<Body> body_;

@@ -10,9 +10,15 @@
 namespace hvd {
 namespace {
 
-Handle start(Operation operation, const at::Tensor& tensor, bool is_in_place) {
+Handle start(Operation operation, const at::Tensor& tensor, bool is_in_place,
+             Caller caller = Caller::goes_on) {
   operation.prepare(tensor, is_in_place);
-  return operation.start();
+  return operation.start(caller);
+}
+
+// Runs it to its end.
+Handle call(Operation operation, const at::Tensor& tensor, bool is_in_place = false) {
+  return start(std::move(operation), tensor, is_in_place, Caller::waits);
 }
 
 Operation broadcast_from(int root, const BroadcastOptions& options) {
@@ -25,16 +31,34 @@ Operation gathering(OpKind kind, const CollectiveOptions& options) {
   return {kind, options.name, options.process_set, options.context};
 }
 
+Operation exchange_of(const std::vector<std::int64_t>& splits, const CollectiveOptions& options) {
+  Operation operation = gathering(OpKind::alltoall, options);
+  operation.set_splits(splits);
+  return operation;
+}
+
 // make() gives each tensor's operation. One tensor needs no group.
 template <class Make>
 Handles start_group(const std::vector<at::Tensor>& tensors, bool is_in_place, const std::string& name,
-                    Make make) {
+                    Caller caller, Make make) {
   std::vector<Operation> operations;
   for (const at::Tensor& tensor : tensors) {
     operations.push_back(make());
     operations.back().prepare(tensor, is_in_place);
   }
-  return Operation::start(operations, name);
+  return Operation::start(operations, caller, name);
+}
+
+Handles start_reductions(OpKind kind, const std::vector<at::Tensor>& tensors, bool is_in_place,
+                         const AllreduceOptions& options, Caller caller = Caller::goes_on) {
+  return start_group(tensors, is_in_place, options.name, caller,
+                     [&] { return Operation::reduction(kind, options); });
+}
+
+Handles start_gatherings(const std::vector<at::Tensor>& tensors, const CollectiveOptions& options,
+                         Caller caller = Caller::goes_on) {
+  return start_group(tensors, false, options.name, caller,
+                     [&] { return gathering(OpKind::allgather, options); });
 }
 
 }  // namespace
@@ -46,10 +70,10 @@ Handle allreduce_async_(const at::Tensor& tensor, const AllreduceOptions& option
   return start(Operation::reduction(OpKind::allreduce, options), tensor, true);
 }
 at::Tensor allreduce(const at::Tensor& tensor, const AllreduceOptions& options) {
-  return allreduce_async(tensor, options).wait();
+  return call(Operation::reduction(OpKind::allreduce, options), tensor).wait();
 }
 at::Tensor allreduce_(const at::Tensor& tensor, const AllreduceOptions& options) {
-  allreduce_async_(tensor, options).wait();
+  call(Operation::reduction(OpKind::allreduce, options), tensor, true).wait();
   return tensor;
 }
 
@@ -60,10 +84,10 @@ Handle broadcast_async_(const at::Tensor& tensor, int root, const BroadcastOptio
   return start(broadcast_from(root, options), tensor, true);
 }
 at::Tensor broadcast(const at::Tensor& tensor, int root, const BroadcastOptions& options) {
-  return broadcast_async(tensor, root, options).wait();
+  return call(broadcast_from(root, options), tensor).wait();
 }
 at::Tensor broadcast_(const at::Tensor& tensor, int root, const BroadcastOptions& options) {
-  broadcast_async_(tensor, root, options).wait();
+  call(broadcast_from(root, options), tensor, true).wait();
   return tensor;
 }
 
@@ -71,18 +95,16 @@ Handle allgather_async(const at::Tensor& tensor, const CollectiveOptions& option
   return start(gathering(OpKind::allgather, options), tensor, false);
 }
 at::Tensor allgather(const at::Tensor& tensor, const CollectiveOptions& options) {
-  return allgather_async(tensor, options).wait();
+  return call(gathering(OpKind::allgather, options), tensor).wait();
 }
 
 Handle alltoall_async(const at::Tensor& tensor, const std::vector<std::int64_t>& splits,
                       const CollectiveOptions& options) {
-  Operation operation = gathering(OpKind::alltoall, options);
-  operation.set_splits(splits);
-  return start(std::move(operation), tensor, false);
+  return start(exchange_of(splits, options), tensor, false);
 }
 AlltoallResult alltoall(const at::Tensor& tensor, const std::vector<std::int64_t>& splits,
                         const CollectiveOptions& options) {
-  Handle handle = alltoall_async(tensor, splits, options);
+  Handle handle = call(exchange_of(splits, options), tensor);
   const at::Tensor result = handle.wait();
   return {result, handle.rows_from_ranks()};
 }
@@ -91,7 +113,7 @@ Handle reducescatter_async(const at::Tensor& tensor, const ReducescatterOptions&
   return start(Operation::reduction(OpKind::reducescatter, options), tensor, false);
 }
 at::Tensor reducescatter(const at::Tensor& tensor, const ReducescatterOptions& options) {
-  return reducescatter_async(tensor, options).wait();
+  return call(Operation::reduction(OpKind::reducescatter, options), tensor).wait();
 }
 
 std::vector<at::Tensor> wait_all(const Handles& handles) {
@@ -101,39 +123,36 @@ std::vector<at::Tensor> wait_all(const Handles& handles) {
 }
 
 Handles grouped_allreduce_async(const std::vector<at::Tensor>& tensors, const AllreduceOptions& options) {
-  return start_group(tensors, false, options.name,
-                     [&] { return Operation::reduction(OpKind::allreduce, options); });
+  return start_reductions(OpKind::allreduce, tensors, false, options);
 }
 Handles grouped_allreduce_async_(const std::vector<at::Tensor>& tensors, const AllreduceOptions& options) {
-  return start_group(tensors, true, options.name,
-                     [&] { return Operation::reduction(OpKind::allreduce, options); });
+  return start_reductions(OpKind::allreduce, tensors, true, options);
 }
 std::vector<at::Tensor> grouped_allreduce(const std::vector<at::Tensor>& tensors,
                                           const AllreduceOptions& options) {
-  return wait_all(grouped_allreduce_async(tensors, options));
+  return wait_all(start_reductions(OpKind::allreduce, tensors, false, options, Caller::waits));
 }
 std::vector<at::Tensor> grouped_allreduce_(const std::vector<at::Tensor>& tensors,
                                            const AllreduceOptions& options) {
-  wait_all(grouped_allreduce_async_(tensors, options));
+  wait_all(start_reductions(OpKind::allreduce, tensors, true, options, Caller::waits));
   return tensors;
 }
 
 Handles grouped_allgather_async(const std::vector<at::Tensor>& tensors, const CollectiveOptions& options) {
-  return start_group(tensors, false, options.name, [&] { return gathering(OpKind::allgather, options); });
+  return start_gatherings(tensors, options);
 }
 std::vector<at::Tensor> grouped_allgather(const std::vector<at::Tensor>& tensors,
                                           const CollectiveOptions& options) {
-  return wait_all(grouped_allgather_async(tensors, options));
+  return wait_all(start_gatherings(tensors, options, Caller::waits));
 }
 
 Handles grouped_reducescatter_async(const std::vector<at::Tensor>& tensors,
                                     const ReducescatterOptions& options) {
-  return start_group(tensors, false, options.name,
-                     [&] { return Operation::reduction(OpKind::reducescatter, options); });
+  return start_reductions(OpKind::reducescatter, tensors, false, options);
 }
 std::vector<at::Tensor> grouped_reducescatter(const std::vector<at::Tensor>& tensors,
                                               const ReducescatterOptions& options) {
-  return wait_all(grouped_reducescatter_async(tensors, options));
+  return wait_all(start_reductions(OpKind::reducescatter, tensors, false, options, Caller::waits));
 }
 
 void barrier(const CollectiveOptions& options) {

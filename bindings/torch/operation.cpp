@@ -174,7 +174,7 @@ Submission Operation::submission(const TensorId& id) {
   return out;
 }
 
-Handles Operation::start(std::vector<Operation>& operations, const std::string& group) {
+Handles Operation::start(std::vector<Operation>& operations, Caller caller, const std::string& group) {
   if (operations.empty()) return {};
   Handle::State& first = *operations.front().state_;
   Session& session = first.context->session();
@@ -204,7 +204,8 @@ Handles Operation::start(std::vector<Operation>& operations, const std::string& 
     submission.ready = std::move(ready).value();
     submissions.push_back(std::move(submission));
   }
-  const std::vector<Work> work = session.submit(std::move(submissions));
+  const std::vector<Work> work =
+      caller == Caller::waits ? session.call(std::move(submissions)) : session.submit(std::move(submissions));
   Handles handles;
   for (std::size_t i = 0; i < operations.size(); ++i) {
     Operation& operation = operations[i];
@@ -221,10 +222,10 @@ Handles Operation::start(std::vector<Operation>& operations, const std::string& 
   return handles;
 }
 
-Handle Operation::start() {
+Handle Operation::start(Caller caller) {
   std::vector<Operation> one;
   one.push_back(std::move(*this));
-  return std::move(start(one).front());
+  return std::move(start(one, caller).front());
 }
 
 std::int64_t Operation::run(Declaration declaration, const CollectiveOptions& options,
@@ -243,10 +244,12 @@ std::int64_t Operation::run(Declaration declaration, const CollectiveOptions& op
     submission.id = id.value();
     const auto announced = std::make_shared<std::binary_semaphore>(0);
     if (once_announced) submission.on_announced = [announced] { announced->release(); };
-    work = session.submit(std::move(submission));
     if (once_announced) {
+      work = session.submit(std::move(submission));
       announced->acquire();
       once_announced();
+    } else {
+      work = session.call(std::move(submission));
     }
   }
   const Status status = work.wait();

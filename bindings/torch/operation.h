@@ -38,6 +38,9 @@ struct Handle::State {
   void return_number();
 };
 
+// What the caller of an operation does next: something else, or nothing but wait for it (Session::call).
+enum class Caller { goes_on, waits };
+
 class Operation {
  public:
   Operation(OpKind kind, const std::string& name, const ProcessSet& set,
@@ -54,8 +57,8 @@ class Operation {
 
   // Submits prepared operations in one call. If there are several, they are a group of this name (empty: numbered). Throws if one of them
   // was refused at the call; the others of the group were, too.
-  static Handles start(std::vector<Operation>& operations, const std::string& group = {});
-  Handle start();
+  static Handles start(std::vector<Operation>& operations, Caller caller, const std::string& group = {});
+  Handle start(Caller caller);
 
   // An operation without a tensor: its result.
   // `once_announced` (it must not throw) is called here when all ranks know of it, before it has ended.

@@ -17,6 +17,10 @@ class Queue {
     items_.push_back(std::move(item));
     return true;
   }
+  bool is_empty() {
+    const std::lock_guard lock(mutex_);
+    return items_.empty();
+  }
   std::vector<T> take_all() {
     const std::lock_guard lock(mutex_);
     return std::exchange(items_, {});

@@ -1,5 +1,6 @@
 #include "horovod_cpp/coordinator/coordinator.h"
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -13,9 +14,13 @@ Coordinator::Coordinator(Parts parts)
       negotiator_(parts_.size),
       stalls_(parts_.rank, parts_.config.stall_warning, parts_.config.stall_shutdown),
       execution_(parts_.rank, parts_.declarations, parts_.collectives, parts_.config.fusion_threshold_bytes,
-                 parts_.logbook, position_) {}
+                 parts_.logbook, position_),
+      may_lend_(parts_.control.may_change_threads() &&
+                std::ranges::all_of(parts_.collectives, [](const Collectives* collectives) {
+                  return collectives->may_change_threads();
+                })) {}
 
-void Coordinator::submit(std::vector<PendingOperation> operations) {
+void Coordinator::put(std::vector<PendingOperation> operations) {
   for (PendingOperation& operation : operations) {
     if (queue_.put(operation)) continue;
     const Status why = parts_.latch.status();
@@ -24,21 +29,64 @@ void Coordinator::submit(std::vector<PendingOperation> operations) {
                                                                       ": the Session was shut down"))
                                              : why);
   }
+}
+
+// Whoever does the rounds now, or should.
+void Coordinator::wake() {
   parts_.control.notify();
+  turns_.want_back();
+}
+
+void Coordinator::submit(std::vector<PendingOperation> operations) {
+  put(std::move(operations));
+  wake();
+}
+
+void Coordinator::call(std::vector<PendingOperation> operations, const std::function<bool()>& is_over) {
+  for (PendingOperation& operation : operations) operation.is_awaited = true;
+  put(std::move(operations));
+  if (!may_lend_) return wake();
+  {
+    const Turns::Turn turn = turns_.try_borrow();
+    if (!turn) return wake();
+    const auto goes_on = [&] { return of_last_round_.is_ok() && !negotiator_.everyone_left(); };
+    while (goes_on() && !is_over()) of_last_round_ = guarded_round();
+    if (goes_on() && pending_.empty() && !has_news()) return;
+  }
+  turns_.want_back();
 }
 
 void Coordinator::leave() {
-  is_leaving_.store(true, std::memory_order_release);
-  parts_.control.notify();
+  is_leaving_.store(true);
+  wake();
+}
+
+// Until every rank has left (ok), or a failure.
+Status Coordinator::do_rounds() {
+  while (true) {
+    turns_.wait_while_lent([this] { return has_news(); });
+    const Turns::Turn turn = turns_.take();
+    HVD_RETURN_IF_ERROR(of_last_round_);
+    if (negotiator_.everyone_left()) return {};
+    of_last_round_ = guarded_round();
+    HVD_RETURN_IF_ERROR(of_last_round_);
+    if (has_call_ && pending_.empty() && may_lend_) {
+      has_call_ = false;
+      turns_.lend();
+    }
+  }
+}
+
+Status Coordinator::guarded_round() {
+  try {
+    return round();
+  } catch (const std::exception& error) {
+    return Status::internal(text("rank ", parts_.rank, ", coordinator: ", error.what()));
+  }
 }
 
 void Coordinator::run() {
-  Status status;
-  try {
-    while (status.is_ok() && !negotiator_.everyone_left()) status = round();
-  } catch (const std::exception& error) {
-    status = Status::internal(text("rank ", parts_.rank, ", coordinator: ", error.what()));
-  }
+  Status status = do_rounds();
   if (status.is_ok()) {
     status = Status::shut_down("every rank has shut down before this operation was submitted everywhere");
   } else {
@@ -56,10 +104,12 @@ void Coordinator::run() {
   execution_.drain(Deadline::after(std::chrono::seconds(5)));
 }
 
+bool Coordinator::has_news() { return !queue_.is_empty() || (is_leaving_.load() && !has_said_leaving_); }
+
 // True if there is a reason for a round.
 Result<bool> Coordinator::wait_for_news() {
   // Read before the queue: what was submitted before leave() must not be reported after it.
-  is_leaving_now_ = is_leaving_.load(std::memory_order_acquire) && !has_said_leaving_;
+  is_leaving_now_ = is_leaving_.load() && !has_said_leaving_;
   news_ = queue_.take_all();
   if (!news_.empty() || is_leaving_now_) return true;
   const bool watch_stalls = stalls_.is_on() && negotiator_.has_waiting();
@@ -70,10 +120,10 @@ Result<bool> Coordinator::wait_for_news() {
 
 Status Coordinator::round() {
   parts_.logbook.timeline().flush_if_due();
-  const Result<bool> has_news = wait_for_news();
-  HVD_RETURN_IF_ERROR(has_news.status());
+  const Result<bool> is_due = wait_for_news();
+  HVD_RETURN_IF_ERROR(is_due.status());
   HVD_RETURN_IF_ERROR(check_stalls());
-  if (!has_news.value()) return {};
+  if (!is_due.value()) return {};
 
   if (parts_.logbook.timeline().marks_cycles()) parts_.logbook.recorder().record(Happening::round);
   const Report mine = report_of(news_);
@@ -123,6 +173,7 @@ void Coordinator::remember_news() {
     parts_.logbook.recorder().record(Happening::announced,
                                      static_cast<std::uint32_t>(operation.submission.id.index));
     announced_[id] = operation.submission.id.index;
+    has_call_ = has_call_ || operation.is_awaited;
     if (operation.submission.on_announced) std::exchange(operation.submission.on_announced, nullptr)();
     pending_.emplace(id, std::move(operation));
   }

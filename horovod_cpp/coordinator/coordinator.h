@@ -4,7 +4,8 @@
 // fuse it, have the Collectives do it, end the Work. A rank with news starts a round; the others are woken by its report. Without
 // news everybody sleeps.
 //
-// Threading: run() is one thread's; submit, leave may be called from any thread. The parts are not owned.
+// Threading: run() is one thread's; submit, call, leave may be called from any thread. Rounds are done by run()'s thread, or by one that has borrowed
+// its turn (turns.h). The parts are not owned.
 #pragma once
 
 #include <atomic>
@@ -23,6 +24,7 @@
 #include "horovod_cpp/coordinator/pending.h"
 #include "horovod_cpp/coordinator/position.h"
 #include "horovod_cpp/coordinator/stall_monitor.h"
+#include "horovod_cpp/coordinator/turns.h"
 #include "horovod_cpp/ports/clock.h"
 #include "horovod_cpp/ports/collectives.h"
 #include "horovod_cpp/ports/transport.h"
@@ -49,6 +51,9 @@ class Coordinator {
 
   // Takes the operations or, once the loop is over, ends them.
   void submit(std::vector<PendingOperation> operations);
+  // As submit(), for a caller that does nothing but wait until is_over(): does the rounds itself, if it is its turn, until then or a failure. May
+  // return earlier.
+  void call(std::vector<PendingOperation> operations, const std::function<bool()>& is_over);
   // From the next round on this rank tells the others that it submits nothing more.
   void leave();
   // The timeline has been switched on or off.
@@ -66,8 +71,13 @@ class Coordinator {
   void abort_process_sets(const Status& why) { execution_.abort(why); }
 
  private:
+  void put(std::vector<PendingOperation> operations);
+  void wake();
+  Status do_rounds();
+  bool has_news();
   Result<bool> wait_for_news();
   Status round();
+  Status guarded_round();
   Report report_of(const std::vector<PendingOperation>& operations) const;
   Status swap(const Report& mine, std::vector<Report>& all);
   void remember_news();
@@ -84,9 +94,13 @@ class Coordinator {
   PendingOperations pending_;
   // wire id → TensorId last declared to the others
   std::unordered_map<std::uint32_t, std::int32_t> announced_;
+  Turns turns_;
+  const bool may_lend_;
+  bool has_call_ = false;  // one of the pending operations is awaited, or was
+  Status of_last_round_;
   std::atomic<bool> is_leaving_{false};
   bool is_leaving_now_ = false;  // said in this round
-  bool has_said_leaving_ = false;
+  std::atomic<bool> has_said_leaving_{false};
 };
 
 }  // namespace hvd

@@ -16,6 +16,7 @@ struct PendingOperation {
   std::shared_ptr<const Declaration> declaration;
   Submission submission;
   std::shared_ptr<WorkState> state;
+  bool is_awaited = false;  // its caller does nothing but wait for it
 };
 
 using PendingOperations = std::unordered_map<std::uint32_t, PendingOperation>;  // by wire id

@@ -27,7 +27,7 @@ class WorkState {
 
  private:
   std::atomic<bool> claimed_{false};
-  std::atomic<std::uint32_t> done_{0};
+  mutable std::atomic<std::uint32_t> done_{0};
   Status status_;
   Completion completion_;
   std::vector<std::int64_t> result_;

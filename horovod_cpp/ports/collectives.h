@@ -106,6 +106,9 @@ class Collectives {
   // on a rank: every rank calls them in the same order as far as they concern it. abort() does not reach subgroups.
   virtual Result<std::unique_ptr<Collectives>> subgroup(std::span<const int> members, Deadline deadline) = 0;
 
+  // Whether the one thread that calls may be another one each time.
+  virtual bool may_change_threads() const { return false; }
+
   // Memory of `bytes` on each rank, the same number on all, zeroed, that is reduced where it lies. Collective. unimplemented (the default), or
   // unavailable on all ranks if one has not the memory: the backend goes on.
   virtual Result<std::unique_ptr<RegisteredMemory>> share_memory(std::size_t bytes, Deadline deadline);

@@ -16,7 +16,7 @@
 namespace hvd {
 
 // Changes whenever a port or this table does.
-inline constexpr std::uint32_t kPluginAbiVersion = 3;
+inline constexpr std::uint32_t kPluginAbiVersion = 4;
 
 struct PluginTable {
   std::uint32_t abi_version = kPluginAbiVersion;

@@ -41,6 +41,9 @@ class Transport {
   // Ends the current or next wait().
   virtual void notify() = 0;
 
+  // Whether that one thread may be another one each time.
+  virtual bool may_change_threads() const { return false; }
+
   // Ends every current and later call of this rank with `why`. The first call wins.
   virtual void abort(const Status& why) = 0;
 };

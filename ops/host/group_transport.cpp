@@ -20,6 +20,7 @@ class GroupTransport final : public Transport {
   const char* name() const override { return whole_.name(); }
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(members_.size()); }
+  bool may_change_threads() const override { return whole_.may_change_threads(); }
 
   Status exchange(int to, std::span<const std::byte> send, int from, std::span<std::byte> receive,
                   Deadline deadline) override {

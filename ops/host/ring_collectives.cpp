@@ -19,6 +19,7 @@ class RingCollectives final : public Collectives {
 
   const char* name() const override { return "ring"; }
   DeviceType device_type() const override { return DeviceType::cpu; }
+  bool may_change_threads() const override { return ring_.transport.may_change_threads(); }
   bool supports(OpKind kind, DataType, ReduceOp op) const override { return host_supports(kind, op); }
 
   Result<Completion> allreduce(const AllreduceRequest& request) override {

@@ -22,6 +22,7 @@ class ShmCollectives final : public Collectives {
 
   const char* name() const override { return "shm"; }
   DeviceType device_type() const override { return DeviceType::cpu; }
+  bool may_change_threads() const override { return true; }
   bool supports(OpKind kind, DataType, ReduceOp op) const override {
     return kind == OpKind::share_memory || host_supports(kind, op);
   }

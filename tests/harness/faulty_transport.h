@@ -45,6 +45,7 @@ class FaultyTransport final : public Transport {
   Status all_gather(std::span<const std::byte> mine, std::vector<Bytes>& all, Deadline deadline) override;
   Result<bool> wait(Deadline deadline) override;
   void notify() override { wrapped_->notify(); }
+  bool may_change_threads() const override { return wrapped_->may_change_threads(); }
   void abort(const Status& why) override;
 
   // Calls of exchange and all_gather so far. For the thread that makes them.

@@ -26,6 +26,7 @@ class FramedTransport final : public Transport {
     notified_.store(true);
     lanes_->wake();
   }
+  bool may_change_threads() const override { return true; }
   void abort(const Status& why) override {
     latch_.set(why);
     lanes_->wake();

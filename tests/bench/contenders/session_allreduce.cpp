@@ -34,9 +34,7 @@ class SessionAllreduce final : public Contender {
       submissions.push_back(
           {.id = ids_[i], .input = data, .output = data, .ready = nullptr, .keep_alive = nullptr});
     }
-    for (const Work& work : session_.submit(std::move(submissions))) {
-      HVD_RETURN_IF_ERROR(work.wait(Deadline::after(std::chrono::seconds(60))));
-    }
+    for (const Work& work : session_.call(std::move(submissions))) HVD_RETURN_IF_ERROR(work.wait());
     return {};
   }
   Status verify(int repetition) override {
