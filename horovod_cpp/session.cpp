@@ -182,6 +182,8 @@ void Session::stop_timeline() { body_->logbook_.timeline().stop(); }
 void Session::mark_step() { body_->logbook_.recorder().mark_step(); }
 void Session::tell_picture(const std::string& why) { body_->tell_picture(why); }
 
+std::chrono::nanoseconds Session::time_in_backends() const { return body_->coordinator_.time_in_backends(); }
+std::chrono::nanoseconds Session::processor_time() const { return body_->processor_time(); }
 std::string Session::trouble_of(int rank) const { return body_->trouble_of(rank); }
 
 void Session::abort(const Status& why) { body_->fail(why); }

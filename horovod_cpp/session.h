@@ -10,6 +10,7 @@
 // After fork(2) the child must not use the Session it inherited.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -117,6 +118,10 @@ class Session {
   void mark_step();
   // One rank logs what all are doing, as words: who has not submitted what, and who waits for it. Does not block. `why`: for people.
   void tell_picture(const std::string& why);
+  // How long operations have been under way here since the Session began, one after another: negotiated ones, not epochs.
+  std::chrono::nanoseconds time_in_backends() const;
+  // The processor time that the coordinator's thread has used.
+  std::chrono::nanoseconds processor_time() const;
   // What is known to hold up the process of that rank, if it is on this host: "its process is stopped …"; empty: nothing.
   std::string trouble_of(int rank) const;
 

@@ -1,8 +1,12 @@
 // Session::Body: how the parts of a Session hang together, and what happens when one of them fails. For session.cpp only.
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <ctime>
 #include <mutex>
 #include <thread>
 
@@ -51,6 +55,7 @@ class Session::Body {
       coordinator_.run();
       if (watcher_ && !latch_.is_set()) watcher_->say_goodbye();
       const std::lock_guard lock(mutex_);
+      processor_time_ = read(CLOCK_THREAD_CPUTIME_ID);
       is_over_ = true;
       over_.notify_all();
     });
@@ -119,6 +124,14 @@ class Session::Body {
     const bool may_be_an_echo = why.code() == StatusCode::aborted;
     if (watcher_ && may_be_an_echo && latch_.wait(Deadline::after(kRumourDelay))) return;
     fail(why);
+  }
+
+  std::chrono::nanoseconds processor_time() {
+    const std::lock_guard lock(mutex_);
+    clockid_t clock = 0;
+    if (is_over_ || !thread_.joinable() || ::pthread_getcpuclockid(thread_.native_handle(), &clock) != 0)
+      return processor_time_;
+    return read(clock);
   }
 
   bool is_over() {
@@ -204,6 +217,12 @@ class Session::Body {
     return living;
   }
 
+  static std::chrono::nanoseconds read(clockid_t clock) {
+    timespec time{};
+    ::clock_gettime(clock, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  }
+
   static std::vector<Collectives*> raw(const std::vector<std::unique_ptr<Collectives>>& owned) {
     std::vector<Collectives*> out;
     for (const auto& collectives : owned) out.push_back(collectives.get());
@@ -213,6 +232,7 @@ class Session::Body {
   std::mutex mutex_;
   std::condition_variable over_;
   bool is_over_ = false;
+  std::chrono::nanoseconds processor_time_{};  // once it is over
   std::atomic<bool> has_said_shutdown_{false};
   std::vector<std::weak_ptr<Epochs>> epochs_;
   std::thread thread_;

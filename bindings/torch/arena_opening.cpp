@@ -12,18 +12,20 @@ namespace hvd {
 
 ArenaOpening::ArenaOpening(Parts parts)
     : parts_(std::move(parts)),
-      order_(at::empty({static_cast<std::int64_t>(parts_.order.size())}, c10::ScalarType::Long)) {
-  std::copy(parts_.order.begin(), parts_.order.end(), order_.mutable_data_ptr<std::int64_t>());
-  order_work_ = broadcast_order();
+      sight_(at::empty({static_cast<std::int64_t>(parts_.order.size() + 1)}, c10::ScalarType::Long)) {
+  auto* const end =
+      std::copy(parts_.order.begin(), parts_.order.end(), sight_.mutable_data_ptr<std::int64_t>());
+  *end = parts_.backward.count();
+  sight_work_ = broadcast_sight();
 }
 
-Work ArenaOpening::broadcast_order() {
+Work ArenaOpening::broadcast_sight() {
   Session& session = parts_.context->session();
   Declaration declaration;
   declaration.name = "plan" + parts_.suffix;
   declaration.kind = OpKind::broadcast;
   declaration.dtype = DataType::int64;
-  declaration.shape = shape_of(order_);
+  declaration.shape = shape_of(sight_);
   declaration.process_set = parts_.context->process_set();
   const auto members = session.process_set(declaration.process_set);
   if (!members) return Work::finished(Status::unavailable("the process set is gone"));
@@ -32,9 +34,9 @@ Work ArenaOpening::broadcast_order() {
   if (!id.is_ok()) return Work::finished(id.status());
   Submission submission;
   submission.id = id.value();
-  submission.input = order_.const_data_ptr();
-  submission.output = order_.mutable_data_ptr();
-  submission.keep_alive = std::make_shared<at::Tensor>(order_);
+  submission.input = sight_.const_data_ptr();
+  submission.output = sight_.mutable_data_ptr();
+  submission.keep_alive = std::make_shared<at::Tensor>(sight_);
   return session.submit(std::move(submission));
 }
 
@@ -50,14 +52,18 @@ Work ArenaOpening::open_epochs() {
     items.push_back(
         {static_cast<std::size_t>(parameter.numel()), value_or_throw(data_type_of(parameter.scalar_type()))});
   }
-  const auto* const first = order_.const_data_ptr<std::int64_t>();
-  const std::vector<std::size_t> order(first, first + order_.numel());
+  std::size_t total_bytes = 0;
+  for (const ArenaItem& item : items) total_bytes += item.count * size_in_bytes(item.dtype);
+  const auto* const first = sight_.const_data_ptr<std::int64_t>();
+  const auto* const last = first + sight_.numel() - 1;
+  const std::vector<std::size_t> order(first, last);
   Declaration reduction;
   reduction.op = parts_.op;
   reduction.prescale = parts_.prescale;
   reduction.postscale = parts_.postscale;
   const EffectiveReduction effective = effective_reduction(reduction, parts_.context->size());
-  plan_ = plan_arena(items, order, effective.op, effective.scale, parts_.wants_squares);
+  const std::size_t bucket_bytes = bucket_bytes_for(total_bytes, std::chrono::nanoseconds(*last));
+  plan_ = plan_arena(items, order, bucket_bytes, effective.op, effective.scale, parts_.wants_squares);
   name_contents(order);
   return parts_.context->session().open_epochs(
       "gradients" + parts_.suffix, plan_.epochs, parts_.context->process_set(),
@@ -65,7 +71,7 @@ Work ArenaOpening::open_epochs() {
 }
 
 bool ArenaOpening::advance(Deadline deadline) {
-  Work& work = epochs_work_.is_valid() ? epochs_work_ : order_work_;
+  Work& work = epochs_work_.is_valid() ? epochs_work_ : sight_work_;
   static_cast<void>(work.wait(deadline));
   if (!work.done()) return false;
   status_ = work.wait();

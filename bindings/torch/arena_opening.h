@@ -1,8 +1,9 @@
 // ArenaOpening: the ranks agree on a plan and share the memory for it. Nothing here waits for long: the exchange's close calls advance.
 //
-// Rank 0's order (the lowest member's) becomes everybody's. Collective: every rank starts one in the same round of the same exchange.
+// What rank 0 (the lowest member) has seen, the order of gradients and how long they took to come, becomes everybody's plan. Collective: every rank starts one in the same round of the same exchange.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,7 +19,8 @@ class ArenaOpening {
   struct Parts {
     std::shared_ptr<Context> context;
     std::vector<at::Tensor> parameters;
-    std::vector<std::size_t> order;  // in which gradients came on this rank: every index once
+    std::vector<std::size_t> order;       // in which gradients came on this rank: every index once
+    std::chrono::nanoseconds backward{};  // from the first of them to the end of backward
     ReduceOp op = ReduceOp::average;
     double prescale = 1.0;
     double postscale = 1.0;
@@ -38,13 +40,13 @@ class ArenaOpening {
   struct Opened {
     std::shared_ptr<Epochs> epochs;
   };
-  Work broadcast_order();
+  Work broadcast_sight();
   Work open_epochs();
   void name_contents(const std::vector<std::size_t>& order);
 
   const Parts parts_;
-  at::Tensor order_;
-  Work order_work_;
+  at::Tensor sight_;  // int64: order, and backward in ns
+  Work sight_work_;
   ArenaPlan plan_;
   std::shared_ptr<Opened> opened_ = std::make_shared<Opened>();
   Work epochs_work_;

@@ -1,6 +1,7 @@
 #include "bindings/torch/arena_plan.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace hvd {
 namespace {
@@ -19,13 +20,24 @@ struct Growing {
 
 }  // namespace
 
-ArenaPlan plan_arena(std::span<const ArenaItem> items, std::span<const std::size_t> order, ReduceOp op,
-                     double scale, bool wants_squares) {
+std::size_t bucket_bytes_for(std::size_t total_bytes, std::chrono::nanoseconds backward) {
+  // To publish a bucket and to find it, on one rank.
+  constexpr auto kCost = std::chrono::microseconds(2);
+  const auto affordable = std::max<std::int64_t>(1, backward / (100 * kCost));
+  const std::size_t bytes = total_bytes / static_cast<std::size_t>(affordable) / kLineBytes * kLineBytes;
+  return std::clamp(bytes, kLeastBucketBytes, kMostBucketBytes);
+}
+
+ArenaPlan plan_arena(std::span<const ArenaItem> items, std::span<const std::size_t> order,
+                     std::size_t bucket_bytes, ReduceOp op, double scale, bool wants_squares) {
   std::vector<Growing> buckets;
+  const auto is_open = [&](const Growing& bucket) {
+    return bucket.bytes < (&bucket == &buckets.front() ? bucket_bytes / 4 : bucket_bytes);
+  };
   for (const std::size_t index : order) {
     const ArenaItem& item = items[index];
     auto open = std::find_if(buckets.begin(), buckets.end(), [&](const Growing& bucket) {
-      return bucket.dtype == item.dtype && bucket.bytes < kArenaBucketBytes;
+      return bucket.dtype == item.dtype && is_open(bucket);
     });
     if (open == buckets.end()) open = buckets.insert(open, {item.dtype, 0, {}});
     open->members.push_back(index);

@@ -138,6 +138,8 @@ double DistributedOptimizer::last_gradient_norm() const {
   return last_norm_.defined() ? last_norm_.item<double>() : 0.0;
 }
 
+StepOverlap DistributedOptimizer::last_overlap() const { return exchange_->last_overlap(); }
+
 NoSyncGuard::NoSyncGuard(std::shared_ptr<GradientExchange> exchange) : exchange_(std::move(exchange)) {
   exchange_->hold();
 }

@@ -44,6 +44,7 @@
 #include "bindings/torch/round_facts.h"
 #include "horovod_cpp/session.h"
 #include "horovod_cpp/torch/context.h"
+#include "horovod_cpp/torch/step_overlap.h"
 
 namespace hvd {
 
@@ -80,6 +81,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void release() noexcept;
   // Rounds that were ended, ever.
   std::int64_t rounds() const;
+  // Of the last step that finish_step() or start_afresh() has ended.
+  StepOverlap last_overlap() const;
 
   // hvd::join. First: throws std::logic_error if a backward runs.
   void check_idle() const;
@@ -206,6 +209,7 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   bool end_round();
   void take_over_results(bool is_good);
   void finish_round();
+  void begin_to_close();
   // The next of these steps.
   bool advance(Lock& lock, Deadline deadline);
   // All of them, for a rank without a backward.
@@ -291,7 +295,11 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   bool has_added_ = false;          // an average to one that was there
   // Of this step:
   bool has_outcome_ = false;  // a word says that all ranks take it
+  StepOverlap overlap_, last_overlap_;
+  std::optional<std::chrono::steady_clock::time_point> close_began_;  // of this round
+  std::chrono::nanoseconds in_backends_{};                            // Session's, when the last round ended
   std::vector<std::size_t> order_of_arrival_;
+  std::chrono::steady_clock::time_point first_arrival_;
   RoundFacts facts_;
   TensorId facts_id_;
   Work facts_work_;

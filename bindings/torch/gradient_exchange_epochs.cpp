@@ -59,9 +59,13 @@ void GradientExchange::start_opening() {
     parameters.push_back(gradient.parameter);
     names.push_back(gradient.name);
   }
-  opening_ = std::make_unique<ArenaOpening>(ArenaOpening::Parts{
-      context_, std::move(parameters), std::move(order), options_.reduction.op, options_.reduction.prescale,
-      options_.reduction.postscale, options_.wants_norm, name_of_operation(""), std::move(names)});
+  const bool has_seen_backward = !order_of_arrival_.empty() && close_began_;
+  const auto backward =
+      has_seen_backward ? *close_began_ - first_arrival_ : std::chrono::steady_clock::duration::zero();
+  opening_ = std::make_unique<ArenaOpening>(
+      ArenaOpening::Parts{context_, std::move(parameters), std::move(order), backward, options_.reduction.op,
+                          options_.reduction.prescale, options_.reduction.postscale, options_.wants_norm,
+                          name_of_operation(""), std::move(names)});
   phase_ = Phase::opening;
 }
 
@@ -174,6 +178,7 @@ bool GradientExchange::wait_for_outcome(Lock& lock, Deadline deadline) {
     return false;
   }
   epoch_outcome_ = *outcome;
+  if (is_planned_round_) overlap_.hidden += arena->epochs().time_helped();
   return true;
 }
 

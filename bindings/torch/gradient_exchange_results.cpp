@@ -133,6 +133,9 @@ bool GradientExchange::end_round() {
 
 void GradientExchange::finish_round() {
   phase_ = Phase::open;
+  if (close_began_) overlap_.exposed += std::chrono::steady_clock::now() - *close_began_;
+  close_began_.reset();
+  in_backends_ = context_->session().time_in_backends();
   order_of_arrival_.clear();
   ++rounds_;
   // What follows a dropped round belongs to another step, whether the program calls step() now or not.

@@ -60,6 +60,7 @@ void GradientExchange::take(Gradient& gradient, const at::Tensor& piece, bool is
 void GradientExchange::produce(Gradient& gradient, at::Tensor piece, bool is_shared) {
   gradient.is_produced = true;
   const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
+  if (order_of_arrival_.empty()) first_arrival_ = std::chrono::steady_clock::now();
   order_of_arrival_.push_back(index);
   if (has_plan()) return produce_in_arena(gradient, piece);
   needs_negotiation_ = needs_negotiation_ || !fits_plan(gradient, piece);
@@ -200,8 +201,16 @@ bool GradientExchange::wait_for_results(Lock& lock, Deadline deadline) {
   return are_done;
 }
 
+// Backward hides nothing from here on.
+void GradientExchange::begin_to_close() {
+  if (close_began_) return;
+  close_began_ = std::chrono::steady_clock::now();
+  if (!has_plan()) overlap_.hidden += context_->session().time_in_backends() - in_backends_;
+}
+
 bool GradientExchange::advance(Lock& lock, Deadline deadline) {
   if (phase_ == Phase::open) {
+    begin_to_close();
     if (buckets_) {
       call_hooks();
     } else {

@@ -24,6 +24,7 @@ void GradientExchange::run_empty_round() {
 
 // An exception out of step() or zero_grad() is the end of that step.
 void GradientExchange::begin_step() {
+  if (rounds_ != rounds_at_step_) last_overlap_ = std::exchange(overlap_, {});
   step_is_dropped_ = false;
   has_outcome_ = false;
   rounds_at_step_ = rounds_;
@@ -82,6 +83,11 @@ bool GradientExchange::finish_step() {
   if (is_taken) context_->session().mark_step();
   begin_step();
   return is_taken;
+}
+
+StepOverlap GradientExchange::last_overlap() const {
+  const std::lock_guard lock(mutex_);
+  return last_overlap_;
 }
 
 std::int64_t GradientExchange::rounds() const {

@@ -62,6 +62,8 @@ class Coordinator {
   // Returns when every rank has left, or after a failure. Everything submitted has ended then.
   void run();
 
+  // Of Execution. From any thread.
+  std::chrono::nanoseconds time_in_backends() const { return execution_.time_in_backends(); }
   // Where run() is. From any thread.
   const Position& position() const { return position_; }
 

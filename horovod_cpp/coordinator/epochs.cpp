@@ -1,7 +1,5 @@
 #include "horovod_cpp/coordinator/epochs.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <numeric>
 
@@ -34,7 +32,7 @@ Epochs::Epochs(std::unique_ptr<RegisteredMemory> memory, EpochPlan plan, std::ve
       plan_(std::move(plan)),
       layout_(plan_),
       ranks_(std::move(ranks)),
-      spin_(spin),
+      patience_(spin),
       record_(std::move(record)),
       is_published_(plan_.buckets.size()) {}
 
@@ -157,11 +155,16 @@ bool Epochs::reduce_claimable() {
 
 void Epochs::help() {
   const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
+  const auto begin = std::chrono::steady_clock::now();
+  bool has_reduced = false;
   int passed = 0;
   for (std::size_t bucket = 0; bucket < plan_.buckets.size() && passed < kLookAhead; ++bucket) {
     if (claim_word(bucket).load(std::memory_order_relaxed) >= epoch * layout_.chunks_of(bucket)) continue;
-    if (!reduce_bucket(bucket)) ++passed;
+    const bool is_reduced = reduce_bucket(bucket);
+    has_reduced = has_reduced || is_reduced;
+    passed += is_reduced ? 0 : 1;
   }
+  if (has_reduced) helping_ns_ += (std::chrono::steady_clock::now() - begin).count();
 }
 
 // --- close and wait ---
@@ -229,26 +232,22 @@ bool Epochs::is_worth_waking() const {
 }
 
 std::optional<EpochOutcome> Epochs::wait(Deadline deadline) {
-  for (int round = 0;; ++round) {
+  const auto is_worth_looking = [this] { return is_worth_waking(); };
+  for (bool has_slept = false;;) {
     if (const auto outcome = look()) return obey(*outcome);
-    if (has_plan_ && reduce_claimable()) {
-      round = 0;
-    } else if (deadline.passed()) {
-      return std::nullopt;
-    } else if (round < spin_.spins) {
-      cpu_pause();
-    } else if (round < spin_.spins + spin_.yields) {
-      ::sched_yield();
-    } else {
-      if (round == spin_.spins + spin_.yields) record_whom_it_awaits();
-      page_of(memory_->member()).bell.sleep_unless([this] { return is_worth_waking(); }, deadline);
-    }
+    if (has_plan_ && reduce_claimable()) continue;
+    if (deadline.passed()) return std::nullopt;
+    if (patience_.is_over_soon(is_worth_looking)) continue;
+    if (!has_slept) record_whom_it_awaits();
+    has_slept = true;
+    page_of(memory_->member()).bell.sleep_unless(is_worth_looking, deadline);
   }
 }
 
 EpochOutcome Epochs::obey(const EpochOutcome& outcome) {
   record(Happening::decided, 0, static_cast<std::uint64_t>(outcome.state));
   closed_at_ns_.store(0);
+  time_helped_ = std::chrono::nanoseconds(helping_ns_.exchange(0));
   if (outcome.state == EpochState::failed) {
     failure_ = why_failed(outcome);
     return outcome;

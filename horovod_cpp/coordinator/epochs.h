@@ -24,7 +24,7 @@
 #include "horovod_cpp/base/abort_latch.h"
 #include "horovod_cpp/base/bell.h"
 #include "horovod_cpp/base/deadline.h"
-#include "horovod_cpp/base/futex.h"
+#include "horovod_cpp/base/patience.h"
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/coordinator/epoch_plan.h"
 #include "horovod_cpp/coordinator/epoch_words.h"
@@ -72,6 +72,8 @@ class Epochs {
   bool is_used(std::size_t flag) const { return own()[layout_.combined_flags + flag] != std::byte{0}; }
   int void_ranks() const { return void_ranks_; }
   double sum_of_squares() const { return sum_of_squares_; }
+  // How long threads of this rank have reduced in help(), together.
+  std::chrono::nanoseconds time_helped() const { return time_helped_; }
   // The same of payload() as it is now: the same bits, unless it was written.
   double sum_of_own_squares() const;
   // Why the epoch failed: mismatch if the ranks' counts differ, shut_down if a rank left, aborted otherwise.
@@ -130,7 +132,7 @@ class Epochs {
   const EpochPlan plan_;
   const EpochLayout layout_;
   const std::vector<int> ranks_;
-  const SpinLimits spin_;
+  Patience patience_;  // of wait()
   const EpochsRecord record_;
   AbortLatch latch_;
   std::mutex why_mutex_;  // of this rank's page
@@ -142,6 +144,8 @@ class Epochs {
   std::vector<bool> is_published_;
   int void_ranks_ = 0;
   double sum_of_squares_ = 0.0;
+  std::atomic<std::int64_t> helping_ns_{0};  // the current epoch
+  std::chrono::nanoseconds time_helped_{};
   Status failure_;
 };
 

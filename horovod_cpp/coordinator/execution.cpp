@@ -84,7 +84,9 @@ Status Execution::run_batch(const Batch& batch, std::span<const Agreement> agree
         operands.push_back(
             {&agreements[member], found == pending.end() ? nullptr : &found->second.submission});
       }
+      const auto begin = std::chrono::steady_clock::now();
       Result<BackendOutcome> result = call_backend(*backend, operands, *members, position);
+      in_backends_ns_ += (std::chrono::steady_clock::now() - begin).count();
       // A backend that fails has left the other ranks in the middle of the operation: nothing can go on.
       if (!result.is_ok()) {
         return result.status().with_prefix(text("rank ", rank_, ", ", describe(declaration), ": "));

@@ -1,8 +1,11 @@
 // Execution: does what the ranks have agreed on, in that order, and ends the Work.
 //
-// Threading: run belongs to the coordinator's thread; abort may be called from any thread, never blocks.
+// Threading: run belongs to the coordinator's thread; abort and time_in_backends may be called from any thread, never block.
 #pragma once
 
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <span>
@@ -35,6 +38,10 @@ class Execution {
   // until this object's end: the backends must be gone by then.
   void drain(Deadline deadline);
   void close_process_sets() { backends_.close_all(); }
+  // How long calls of backends have taken.
+  std::chrono::nanoseconds time_in_backends() const {
+    return std::chrono::nanoseconds(in_backends_ns_.load());
+  }
   // Ends the current and later calls of the backends of process sets.
   void abort(const Status& why) { backends_.abort(why); }
 
@@ -49,6 +56,7 @@ class Execution {
   Position& position_;
   Backends backends_;
   const std::size_t fusion_threshold_bytes_;
+  std::atomic<std::int64_t> in_backends_ns_{0};
   // Enqueued on a device: the Work is done, the memory is still in use.
   struct InFlight {
     Completion completion;

@@ -1,7 +1,5 @@
 #include "ops/shm/board.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cstring>
 #include <string_view>
@@ -26,7 +24,7 @@ const char* deed_of(Progress progress) {
 }  // namespace
 
 Board::Board(std::vector<MappedMemory> memory, int rank, SpinLimits spin)
-    : memory_(std::move(memory)), rank_(rank), spin_(spin) {}
+    : memory_(std::move(memory)), rank_(rank), patience_(spin) {}
 
 BoardPage& Board::page_of(int rank) const {
   return *reinterpret_cast<BoardPage*>(memory_[static_cast<std::size_t>(rank)].data);
@@ -46,11 +44,10 @@ Status Board::wait(Progress progress, int peer, std::uint64_t value, Deadline de
 
 Status Board::wait_long(Progress progress, int peer, std::uint64_t value, Deadline deadline) {
   const auto& counter = page_of(peer).counters[static_cast<int>(progress)].value;
-  for (int i = 0; i < spin_.spins; ++i) {
-    cpu_pause();
-    if (counter.load(std::memory_order_acquire) >= value) return {};
-  }
-  for (int round = 0;; ++round) {
+  for (bool has_been_patient = false;; has_been_patient = true) {
+    if (!has_been_patient &&
+        patience_.is_over_soon([&] { return counter.load(std::memory_order_acquire) >= value; }))
+      return {};
     // In this order: a peer that arrived and then aborted has arrived.
     Status failed = failure();
     const std::uint64_t seen = counter.load(std::memory_order_acquire);
@@ -62,11 +59,7 @@ Status Board::wait_long(Progress progress, int peer, std::uint64_t value, Deadli
                " by the deadline (step ", value, ", it is at ", seen,
                "): see whether that rank is stopped, stuck or late, or allow more time"));
     }
-    if (round < spin_.yields) {
-      ::sched_yield();
-    } else {
-      sleep(progress, peer, value, deadline);
-    }
+    sleep(progress, peer, value, deadline);
   }
 }
 

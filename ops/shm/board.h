@@ -17,6 +17,7 @@
 #include "horovod_cpp/base/abort_latch.h"
 #include "horovod_cpp/base/bell.h"
 #include "horovod_cpp/base/deadline.h"
+#include "horovod_cpp/base/patience.h"
 #include "horovod_cpp/base/status.h"
 #include "horovod_cpp/ports/memory_exchange.h"
 
@@ -71,7 +72,7 @@ class Board {
 
   std::vector<MappedMemory> memory_;
   int rank_;
-  SpinLimits spin_;
+  Patience patience_;
   AbortLatch latch_;
 };
 

@@ -142,7 +142,10 @@ Status Conductor::take_turn(Cell& cell, Job& job, int round) {
   command.give_back = cell.gave_back;
   HVD_RETURN_IF_ERROR(perform(cell, job, command));
   HVD_RETURN_IF_ERROR(job.ranks_agree());
-  if (round >= 0) row_of(cell, job).seconds.push_back(median(job.durations(cell.repetitions)));
+  if (round < 0) return {};
+  Row& row = row_of(cell, job);
+  row.seconds.push_back(median(job.durations(cell.repetitions)));
+  row.title = job.title();
   return {};
 }
 

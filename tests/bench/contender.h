@@ -19,7 +19,7 @@ class Contender {
  public:
   virtual ~Contender() = default;
 
-  // For people, with versions and settings that matter.
+  // For people, with versions and settings that matter, and after run what there is to say besides times.
   virtual std::string title() const = 0;
   // Rewrites all memory that run reads. Not timed.
   virtual void fill(int repetition) = 0;

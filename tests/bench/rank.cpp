@@ -123,6 +123,7 @@ void Rank::obey(const ContenderMaker& make) {
       }
       case Action::repeat:
         status = contender != nullptr ? repeat(*contender, command) : Status::internal("nothing is prepared");
+        if (place_.rank == 0 && contender != nullptr) set_text(board_->title, contender->title());
         break;
       case Action::drop:
         contender.reset();

@@ -1,6 +1,7 @@
 // Which gradients travel together, and when: the parts that know no tensor.
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <string>
 
 #include "bindings/torch/accumulation.h"
@@ -83,19 +84,42 @@ TEST(Accumulation, CommunicatesInEveryKthPassThatIsNotHeld) {
 // --- the arena ---
 
 TEST(PlanArena, FollowsTheOrderAndFillsBucketsOfOneType) {
-  constexpr std::size_t kLarge = kArenaBucketBytes / 4;
+  constexpr std::size_t kBucketBytes = std::size_t{1} << 20U, kLarge = kBucketBytes / 4;
   const std::vector<ArenaItem> items{
       {3, DataType::float32}, {kLarge, DataType::float32}, {5, DataType::float64}, {0, DataType::float32}};
-  const ArenaPlan plan = plan_arena(items, std::vector<std::size_t>{1, 2, 0, 3}, ReduceOp::sum, 0.5, true);
+  const ArenaPlan plan =
+      plan_arena(items, std::vector<std::size_t>{1, 2, 0, 3}, kBucketBytes, ReduceOp::sum, 0.5, true);
   ASSERT_EQ(plan.epochs.buckets.size(), 3U);
   EXPECT_EQ(plan.bucket, (std::vector<std::size_t>{2, 0, 1, 2}));
   EXPECT_EQ(plan.flag, (std::vector<std::size_t>{2, 0, 1, 3}));
   EXPECT_EQ(plan.begin_bytes[1], 0U);
-  EXPECT_EQ(plan.begin_bytes[2], kArenaBucketBytes);
-  EXPECT_EQ(plan.begin_bytes[0], kArenaBucketBytes + 64);
+  EXPECT_EQ(plan.begin_bytes[2], kBucketBytes);
+  EXPECT_EQ(plan.begin_bytes[0], kBucketBytes + 64);
   EXPECT_EQ(plan.epochs.buckets[1].dtype, DataType::float64);
   EXPECT_EQ(plan.epochs.buckets[2].flag_count, 2U);
   EXPECT_EQ(plan.epochs.scale, 0.5);
+}
+
+TEST(PlanArena, HasASmallFirstBucket) {
+  const std::vector<ArenaItem> items(40, {4096, DataType::float32});  // 16 KiB each
+  std::vector<std::size_t> order(items.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const ArenaPlan plan = plan_arena(items, order, 256U << 10U, ReduceOp::sum, 1.0, false);
+  ASSERT_EQ(plan.epochs.buckets.size(), 4U);
+  EXPECT_EQ(plan.epochs.buckets[0].flag_count, 4U);
+  EXPECT_EQ(plan.epochs.buckets[1].flag_count, 16U);
+  EXPECT_EQ(plan.epochs.buckets[2].flag_count, 16U);
+  EXPECT_EQ(plan.epochs.buckets[3].flag_count, 4U);
+}
+
+TEST(BucketBytes, AreFewerTheMoreTimeBackwardTakes) {
+  using std::chrono::milliseconds;
+  constexpr std::size_t kTotal = 100'000'000;
+  EXPECT_EQ(bucket_bytes_for(kTotal, milliseconds(0)), kMostBucketBytes);
+  EXPECT_EQ(bucket_bytes_for(kTotal, milliseconds(20)), 1'000'000U);
+  EXPECT_EQ(bucket_bytes_for(kTotal, milliseconds(10'000)), kLeastBucketBytes);
+  EXPECT_EQ(bucket_bytes_for(0, milliseconds(10)), kLeastBucketBytes);
+  EXPECT_EQ(bucket_bytes_for(kTotal, milliseconds(-1)), kMostBucketBytes);
 }
 
 // docs/performance.md: one copy of the gradients a rank, and nothing else.
@@ -108,7 +132,7 @@ TEST(PlanArena, CostsOneCopyOfTheGradients) {
     order.push_back(160 - i);
     bytes += 4 * items.back().count;
   }
-  const ArenaPlan plan = plan_arena(items, order, ReduceOp::sum, 1.0, false);
+  const ArenaPlan plan = plan_arena(items, order, std::size_t{1} << 20U, ReduceOp::sum, 1.0, false);
   EXPECT_LT(plan.epochs.payload_bytes, bytes + 161 * 64);
   EXPECT_LT(EpochLayout(plan.epochs).total_bytes, bytes + bytes / 500);
 }

@@ -1,7 +1,5 @@
 #include "horovod_cpp/transport/stream/stream_lanes.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -30,10 +28,13 @@ std::size_t stream_segment_bytes(int size) {
 }
 
 StreamLanes::StreamLanes(int rank, std::vector<MappedMemory> memories, const char* name)
-    : rank_(rank), name_(name), memories_(std::move(memories)), positions_(memories_.size()) {
+    : rank_(rank),
+      name_(name),
+      memories_(std::move(memories)),
+      positions_(memories_.size()),
+      patience_(SpinLimits::for_ranks(static_cast<int>(memories_.size()))) {
   const int size = static_cast<int>(memories_.size());
   for (const MappedMemory& memory : memories_) segments_.push_back({memory.data, ring_capacity_bytes(size)});
-  spin_ = SpinLimits::for_ranks(size);
 }
 
 StreamLanes::~StreamLanes() {
@@ -164,14 +165,7 @@ bool StreamLanes::is_worth_waking(std::span<const int> readers, std::span<const 
 }
 
 Status StreamLanes::sleep(std::span<const int> readers, std::span<const int> writers, Deadline deadline) {
-  for (int i = 0; i < spin_.spins; ++i) {
-    if (is_worth_waking(readers, writers)) return {};
-    cpu_pause();
-  }
-  for (int i = 0; i < spin_.yields; ++i) {
-    if (is_worth_waking(readers, writers)) return {};
-    ::sched_yield();
-  }
+  if (patience_.is_over_soon([&] { return is_worth_waking(readers, writers); })) return {};
   RankPage& page = segment(rank_).page();
   const std::uint32_t seen = page.doorbell.load();
   page.asleep.store(1);

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <vector>
 
-#include "horovod_cpp/base/futex.h"
+#include "horovod_cpp/base/patience.h"
 #include "horovod_cpp/ports/memory_exchange.h"
 #include "horovod_cpp/transport/framing/byte_lanes.h"
 #include "horovod_cpp/transport/stream/segment.h"
@@ -58,7 +58,7 @@ class StreamLanes final : public ByteLanes {
   const std::vector<MappedMemory> memories_;
   std::vector<Segment> segments_;
   std::vector<Positions> positions_;
-  SpinLimits spin_;
+  Patience patience_;
   std::atomic<bool> woken_{false};
 };
 

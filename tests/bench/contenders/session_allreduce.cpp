@@ -1,3 +1,6 @@
+#include <chrono>
+#include <cmath>
+
 #include "horovod_cpp/base/text.h"
 #include "tests/bench/contenders/own.h"
 #include "tests/bench/gradients.h"
@@ -24,7 +27,10 @@ class SessionAllreduce final : public Contender {
   }
 
   std::string title() const override {
-    return text("horovod_cpp Session, ordinary memory (", session_.backends(), ")");
+    const auto busy = std::chrono::duration<double>(session_.processor_time() - busy_before_).count();
+    const auto all = std::chrono::duration<double>(Clock::now() - began_).count();
+    return text("horovod_cpp Session, ordinary memory (", session_.backends(), "); its thread uses ",
+                std::lround(100 * busy / all), " % of a core");
   }
   void fill(int repetition) override { gradients_.fill(session_.rank(), repetition); }
   Status run() override {
@@ -43,7 +49,11 @@ class SessionAllreduce final : public Contender {
   void give_back() override { gradients_.give_back(); }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   Session& session_;
+  const Clock::time_point began_ = Clock::now();
+  const std::chrono::nanoseconds busy_before_ = session_.processor_time();
   Gradients gradients_;
   std::vector<TensorId> ids_;
 };

@@ -67,6 +67,7 @@
 #include "horovod_cpp/torch/communication_hook.h"
 #include "horovod_cpp/torch/compression.h"
 #include "horovod_cpp/torch/parameters.h"
+#include "horovod_cpp/torch/step_overlap.h"
 
 namespace hvd {
 
@@ -153,6 +154,8 @@ class DistributedOptimizer {
   // The global 2-norm of the gradients before they were clipped, in the last step(); 0 before the first, or without clip_norm.
   // On a GPU this waits for it.
   double last_gradient_norm() const;
+  // Of the backwards of the last step(). Operations that the program makes itself meanwhile count as hidden, unless ranks share an arena.
+  StepOverlap last_overlap() const;
 
   // The wrapped optimizer: for learning rates and their schedulers, torch::save(), broadcast_optimizer_state().
   torch::optim::Optimizer& get() { return *optimizer_; }
