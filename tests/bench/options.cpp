@@ -29,7 +29,7 @@ std::string list_of_contenders() {
   std::string lines = "Contenders\n";
   for (const auto& row : contender_table()) {
     std::string key = row.key;
-    key.resize(std::max<std::size_t>(key.size(), 12), ' ');
+    key.resize(std::max<std::size_t>(key.size(), 14), ' ');
     lines += text("  ", key, row.what, '\n');
   }
   return lines;

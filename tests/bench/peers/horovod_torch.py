@@ -1,4 +1,6 @@
-"""Ranks of Horovod's torch binding, started by its own launcher."""
+"""Ranks of Horovod's torch binding: horovod_torch.py each|group, started by its own launcher."""
+import sys
+
 import horovod
 import horovod.torch as hvd
 import torch
@@ -9,8 +11,8 @@ from models import Step
 TITLE = f"Horovod {horovod.__version__}"
 
 
-class AllReduce(Contender):
-    """Every tensor on its own and by name, all on their way at once: Horovod fuses them."""
+class Each(Contender):
+    """Every tensor on its own and by name, all on their way at once: Horovod fuses those that its next cycle finds."""
 
     def __init__(self, workload):
         self.title = f"{TITLE}, every tensor averaged"
@@ -33,17 +35,32 @@ class AllReduce(Contender):
         self.gradients.give_back()
 
 
-def step(workload):
-    def wrap(model, optimizer):
-        return model, hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
+class Group(Each):
+    """All tensors in one call: a cycle waits until it has them all."""
 
-    return Step(workload, hvd.rank(), hvd.size(), f"{TITLE} DistributedOptimizer", wrap)
+    def __init__(self, workload):
+        super().__init__(workload)
+        self.title = f"{TITLE}, all tensors averaged as one group"
+        self.name = workload.name
+
+    def run(self):
+        hvd.grouped_allreduce_(self.gradients.tensors, name=self.name, op=hvd.Average)
+
+
+def step(workload, grouped):
+    def wrap(model, optimizer):
+        return model, hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters(),
+                                               groups=1 if grouped else None)
+
+    title = f"{TITLE} DistributedOptimizer" + (", one group" if grouped else "")
+    return Step(workload, hvd.rank(), hvd.size(), title, wrap)
 
 
 def main():
     hvd.init()
     join(hvd.rank(), hvd.size())
-    obey(lambda workload: step(workload) if workload.is_step else AllReduce(workload))
+    grouped = sys.argv[1] == "group"
+    obey(lambda workload: step(workload, grouped) if workload.is_step else (Group if grouped else Each)(workload))
     hvd.shutdown()
 
 
