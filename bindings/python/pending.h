@@ -9,12 +9,18 @@
 
 namespace hvd {
 
-struct Pending {
+class Pending {
+ public:
   Work work;
   std::shared_ptr<GatheredMemory> gathered = nullptr;  // allgather, alltoall
 
   // Until the operation is done, `timeout_s` seconds at most (none: no limit). Raises the operation's failure.
   void wait(std::optional<double> timeout_s) const;
+  // The same without a limit, whatever the outcome.
+  void join() const;
+
+ private:
+  void sleep_until(Deadline deadline) const;
 };
 
 }  // namespace hvd

@@ -48,6 +48,7 @@ void bind_session(py::module_& module) {
       .def("crosses_wire",
            [](const Membership& m, DeviceType device) { return m.session().crosses_wire(device); })
       .def("shutdown", &Membership::shutdown, py::arg("timeout_s") = py::none())
+      .def("check_owner", [](const Membership& m) { static_cast<void>(m.session()); })
       .def("check", [](const Membership& m) { raise_if_failed(m.session().status()); })
       .def(
           "start_timeline",

@@ -1,0 +1,119 @@
+from collections.abc import Buffer, Sequence
+from enum import IntEnum
+from typing import Any
+
+version: str
+
+class DataType(IntEnum):
+    uint8 = 0
+    int8 = 1
+    uint16 = 2
+    int16 = 3
+    int32 = 4
+    int64 = 5
+    float16 = 6
+    bfloat16 = 7
+    float32 = 8
+    float64 = 9
+    bool = 10
+    float8_e4m3 = 11
+    float8_e5m2 = 12
+    uint32 = 13
+    uint64 = 14
+
+class OpKind(IntEnum):
+    allreduce = 0
+    broadcast = 1
+    allgather = 2
+    alltoall = 3
+    reducescatter = 4
+    barrier = 5
+    join = 6
+
+class ReduceOp(IntEnum):
+    average = 0
+    sum = 1
+    min = 2
+    max = 3
+    product = 4
+    adasum = 5
+
+class DeviceType(IntEnum):
+    cpu = 0
+    cuda = 1
+
+class GatheredMemory(Buffer): ...
+
+class Pending:
+    def done(self) -> bool: ...
+    def wait(self, timeout_s: float | None = None) -> None: ...
+    def join(self) -> None: ...
+    @property
+    def result(self) -> list[int]: ...
+    @property
+    def gathered(self) -> GatheredMemory: ...
+
+class Session:
+    @staticmethod
+    def open() -> Session: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def local_rank(self) -> int: ...
+    @property
+    def local_size(self) -> int: ...
+    @property
+    def cross_rank(self) -> int: ...
+    @property
+    def cross_size(self) -> int: ...
+    @property
+    def backends(self) -> str: ...
+    def crosses_wire(self, device: DeviceType) -> bool: ...
+    def shutdown(self, timeout_s: float | None = None) -> None: ...
+    def check_owner(self) -> None: ...
+    def check(self) -> None: ...
+    def start_timeline(self, file: str, mark_cycles: bool = False) -> None: ...
+    def stop_timeline(self) -> None: ...
+    def mark_step(self) -> None: ...
+    def declare(
+        self,
+        name: str,
+        kind: OpKind,
+        dtype: DataType = DataType.uint8,
+        shape: Sequence[int] = (),
+        device: DeviceType = DeviceType.cpu,
+        device_index: int = 0,
+        op: ReduceOp = ReduceOp.sum,
+        prescale: float = 1.0,
+        postscale: float = 1.0,
+        root: int = 0,
+        process_set: int = 0,
+        group: str = "",
+        group_size: int = 0,
+    ) -> int: ...
+    def submit(self, index: int, input: int, output: int, keep: Any) -> Pending: ...
+    def submit_gather(self, index: int, input: int, extents: Sequence[int], row_bytes: int, keep: Any) -> Pending: ...
+    def submit_bare(self, index: int) -> Pending: ...
+    def submit_many(
+        self, indices: Sequence[int], inputs: Sequence[int], outputs: Sequence[int], keep: Sequence[Any]
+    ) -> list[Pending]: ...
+    def submit_gather_many(
+        self,
+        indices: Sequence[int],
+        inputs: Sequence[int],
+        extents: Sequence[Sequence[int]],
+        row_bytes: Sequence[int],
+        keep: Sequence[Any],
+    ) -> list[Pending]: ...
+    def process_set(self, id: int) -> list[int] | None: ...
+    def add_process_set(self, ranks: Sequence[int]) -> Pending: ...
+    def remove_process_set(self, id: int) -> Pending: ...
+
+def reducescatter_rows(rows: int, ranks: int) -> list[int]: ...
+def is_integer(dtype: DataType) -> bool: ...
+def size_in_bytes(dtype: DataType) -> int: ...
+def divide_in_place(address: int, count: int, dtype: DataType, divisor: int) -> None: ...
+def probe_plugin(name: str) -> tuple[bool, bool, str]: ...
+def drop_released_objects() -> None: ...
