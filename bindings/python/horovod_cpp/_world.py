@@ -55,6 +55,7 @@ class World:
         self.size = session.size
         self._declared: dict[tuple[object, ...], int] = {}
         self._numbers: dict[tuple[OpKind, int], OperationNumbers] = {}
+        self._optimizers: dict[int, int] = {}
 
     def numbers(self, kind: OpKind, process_set: int) -> OperationNumbers:
         """Of the unnamed operations of this kind in this process set."""
@@ -85,6 +86,12 @@ class World:
             )
             self._declared[key] = index
         return index
+
+    def optimizer_number(self, process_set: int) -> int:
+        """0 for the first DistributedOptimizer of this process set, 1 for the next."""
+        number = self._optimizers.get(process_set, 0)
+        self._optimizers[process_set] = number + 1
+        return number
 
     def members(self, process_set: int) -> list[int]:
         """Ascending ranks of the job. Raises ValueError if there is no such set."""
