@@ -5,6 +5,7 @@ A job in which a case has failed, or did not end in time, is killed, and the nex
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import socket
@@ -66,7 +67,8 @@ class RankPool:
 
     def call(self, case: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], timeout_s: float) -> list[Any]:
         for connection in self._connections.values():
-            _send(connection, (case, args, kwargs))
+            with contextlib.suppress(OSError):  # it has ended, which the answer says
+                _send(connection, (case, args, kwargs))
         deadline = time.monotonic() + timeout_s
         results: dict[int, Any] = {}
         failures: dict[int, str] = {}

@@ -9,32 +9,25 @@ from conftest import Ranks
 
 pytestmark = pytest.mark.parametrize("count", [2, 3])
 EVERY_TYPE = pytest.mark.parametrize("dtype", reference.TYPES)
-REDUCTIONS = ["sum", "average", "min", "max", "product"]
+REDUCTIONS = pytest.mark.parametrize(
+    ("dtype", "op"),
+    [(dtype, op) for dtype in reference.TYPES for op in numpy_cases.OPS if (dtype, op) != ("bool", "average")],
+)
 
 
-def is_refused(dtype: str, op: str) -> bool:
-    return dtype == "bool" and op == "average"
-
-
-@EVERY_TYPE
-@pytest.mark.parametrize("op", REDUCTIONS)
+@REDUCTIONS
 def test_allreduce(ranks: Ranks, count: int, dtype: str, op: str) -> None:
-    if not is_refused(dtype, op):
-        ranks(count, numpy_cases.allreduce, dtype, op)
+    ranks(count, numpy_cases.allreduce, dtype, op)
 
 
-@EVERY_TYPE
-@pytest.mark.parametrize("op", REDUCTIONS)
+@REDUCTIONS
 def test_grouped_allreduce(ranks: Ranks, count: int, dtype: str, op: str) -> None:
-    if not is_refused(dtype, op):
-        ranks(count, numpy_cases.grouped_allreduce, dtype, op)
+    ranks(count, numpy_cases.grouped_allreduce, dtype, op)
 
 
-@EVERY_TYPE
-@pytest.mark.parametrize("op", REDUCTIONS)
+@REDUCTIONS
 def test_reducescatter(ranks: Ranks, count: int, dtype: str, op: str) -> None:
-    if not is_refused(dtype, op):
-        ranks(count, numpy_cases.reducescatter, dtype, op)
+    ranks(count, numpy_cases.reducescatter, dtype, op)
 
 
 @pytest.mark.parametrize("dtype", [name for name in reference.TYPES if reference.is_floating(name)])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..exceptions import MismatchError
 from ..numpy.objects import allgather_object as allgather_object
 from ..numpy.objects import broadcast_object
 from ..process_sets import ProcessSet, global_process_set
@@ -68,9 +69,9 @@ def broadcast_optimizer_state(
         return value
 
     name = "broadcast_optimizer_state"
+    _check_same_groups(optimizer, name, process_set)
     state = broadcast_object(take(optimizer.state_dict()) if is_root else None, root_rank, name, process_set)
     if not is_root:
-        _check_same_groups(optimizer, state, root_rank)
         state = give(state)
     handles = [
         broadcast_async_(tensor.detach(), root_rank, f"{name}: tensor {number}", process_set) for number, tensor in enumerate(tensors)
@@ -88,11 +89,14 @@ class _Tensor:
         self.shape, self.dtype, self.device = shape, dtype, device
 
 
-def _check_same_groups(optimizer: torch.optim.Optimizer, state: dict[str, Any], root_rank: int) -> None:
-    mine = [len(group["params"]) for group in optimizer.param_groups]
-    theirs = [len(group["params"]) for group in state["param_groups"]]
-    if mine != theirs:
-        raise ValueError(
-            f"broadcast_optimizer_state: parameter groups of {mine} parameters here, of {theirs} on rank {root_rank}: all ranks make the "
-            "optimizer of the same model in the same way"
-        )
+def _check_same_groups(optimizer: torch.optim.Optimizer, name: str, process_set: ProcessSet) -> None:
+    """On every rank alike, before anything has changed."""
+    groups = allgather_object(
+        [[tuple(parameter.shape) for parameter in group["params"]] for group in optimizer.param_groups], f"{name}: groups", process_set
+    )
+    for position, theirs in enumerate(groups):
+        if theirs != groups[0]:
+            raise MismatchError(
+                f"broadcast_optimizer_state: member 0 of the process set has parameters of shapes {groups[0]} in its groups, member {position} "
+                f"{theirs}: all ranks make the optimizer of the same model in the same way"
+            )
