@@ -43,7 +43,10 @@ def main() -> int:
         result = func(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001: it is raised again, elsewhere
         _write(folder, False, error, traceback.format_exc())
-        return 1
+        # At once and without a goodbye: the others must not wait for this rank, nor it for them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
     _write(folder, True, result, "")
     return 0
 
