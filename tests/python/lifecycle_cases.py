@@ -13,9 +13,10 @@ import time
 import weakref
 from typing import Any
 
-import horovod_cpp.numpy as hvd
 import numpy as np
 import pytest
+
+import horovod_cpp.numpy as hvd
 
 
 def _thread_count() -> int:

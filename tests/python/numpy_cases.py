@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import horovod_cpp.numpy as hvd
 import numpy as np
+
+import horovod_cpp.numpy as hvd
 import reference
 from reference import Array
 

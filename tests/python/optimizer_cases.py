@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import horovod_cpp.torch as hvd
 import pytest
 import torch
 from torch import nn
+
+import horovod_cpp.torch as hvd
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -246,9 +247,7 @@ def checkpointed(use_reentrant: bool) -> None:
         loss = nn.functional.mse_loss(out, y) + net[0](x).pow(2).mean()
         loss.backward()
         optimizer.step()
-        plain_step(
-            reference, plain, [loss_of(reference, batch) + reference[0](batch[0]).pow(2).mean() for batch in step]
-        )
+        plain_step(reference, plain, [loss_of(reference, batch) + reference[0](batch[0]).pow(2).mean() for batch in step])
         check_same(net, reference)
 
 

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import horovod_cpp
 import lifecycle_cases as cases
-import pytest
 
 FULL = os.environ.get("HVD_TEST_ROUNDS") == "full"
 

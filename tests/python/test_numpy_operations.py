@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numpy_cases
 import pytest
+
+import numpy_cases
 import reference
 from conftest import Ranks
 

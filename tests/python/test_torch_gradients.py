@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import horovod_cpp.torch as hvd
 import pytest
 import torch
+
+import horovod_cpp.torch as hvd
 from conftest import Ranks
 
 Tensor = torch.Tensor
@@ -48,9 +49,7 @@ def allreduce() -> None:
     for shape in ((4, 3), (), (0, 2)):
         compare(_same(n, shape), lambda x: hvd.allreduce(x), lambda xs: [sum(xs) / n] * n)
         compare(_same(n, shape), lambda x: hvd.allreduce(x, op=hvd.Sum, name="named"), lambda xs: [sum(xs)] * n)
-    compare(
-        _same(n), lambda x: hvd.allreduce(x, op=hvd.Sum, prescale_factor=0.5, postscale_factor=3.0), lambda xs: [sum(xs) * 1.5] * n
-    )
+    compare(_same(n), lambda x: hvd.allreduce(x, op=hvd.Sum, prescale_factor=0.5, postscale_factor=3.0), lambda xs: [sum(xs) * 1.5] * n)
     compare(_same(n), lambda x: hvd.grouped_allreduce([x, 2 * x])[1], lambda xs: [2 * sum(xs) / n] * n)
     compare(_same(n), lambda x: sum(hvd.grouped_allreduce([x, x * x], op=hvd.Sum)), lambda xs: [sum(x + x * x for x in xs)] * n)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import optimizer_cases as cases
 import pytest
+
+import optimizer_cases as cases
 from conftest import Ranks
 
 pytestmark = pytest.mark.parametrize("count", [2, 3])

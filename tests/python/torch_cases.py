@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import horovod_cpp.torch as hvd
 import numpy as np
-import reference
 import torch
+
+import horovod_cpp.torch as hvd
+import reference
 from numpy_cases import OPS, inputs, members_of, sets
 from reference import Array
 

@@ -1,4 +1,4 @@
-from collections.abc import Buffer, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -42,7 +42,8 @@ class DeviceType(IntEnum):
     cpu = 0
     cuda = 1
 
-class GatheredMemory(Buffer): ...
+class GatheredMemory:
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 class Pending:
     def done(self) -> bool: ...
@@ -96,9 +97,7 @@ class Session:
     def submit(self, index: int, input: int, output: int, keep: Any) -> Pending: ...
     def submit_gather(self, index: int, input: int, extents: Sequence[int], row_bytes: int, keep: Any) -> Pending: ...
     def submit_bare(self, index: int) -> Pending: ...
-    def submit_many(
-        self, indices: Sequence[int], inputs: Sequence[int], outputs: Sequence[int], keep: Sequence[Any]
-    ) -> list[Pending]: ...
+    def submit_many(self, indices: Sequence[int], inputs: Sequence[int], outputs: Sequence[int], keep: Sequence[Any]) -> list[Pending]: ...
     def submit_gather_many(
         self,
         indices: Sequence[int],

@@ -93,6 +93,8 @@ def _results(folder: str, ranks: int, code: int) -> list[Any]:
         _, _, rank, error, trace = min(own or failures, key=lambda failure: failure[:3])
         raise error from RankTraceback(rank, trace)
     if missing or code != 0:
-        who = f"rank{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))} ended without a result" if missing else "the job failed"
+        who = (
+            f"rank{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))} ended without a result" if missing else "the job failed"
+        )
         raise HorovodInternalError(f"run(): {who}; hvdrun ended with status {code}: what it printed says why")
     return results

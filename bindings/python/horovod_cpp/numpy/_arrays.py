@@ -17,7 +17,18 @@ Array = NDArray[Any]
 _TYPES: dict[np.dtype[Any], DataType] = {
     np.dtype(name): DataType[name]
     for name in (
-        "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64", "bool",
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "uint32",
+        "int32",
+        "uint64",
+        "int64",
+        "float16",
+        "float32",
+        "float64",
+        "bool",
     )  # fmt: skip
 }
 

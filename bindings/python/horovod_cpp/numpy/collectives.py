@@ -136,9 +136,7 @@ def grouped_allgather_async(
     return gathered.then(lambda results: [result for result, _ in results])
 
 
-def grouped_allgather(
-    arrays: Sequence[ArrayLike], name: str | None = None, process_set: ProcessSet = global_process_set
-) -> list[Array]:
+def grouped_allgather(arrays: Sequence[ArrayLike], name: str | None = None, process_set: ProcessSet = global_process_set) -> list[Array]:
     """allgather() of several arrays, executed together or not at all."""
     return grouped_allgather_async(arrays, name, process_set).wait()
 
@@ -156,9 +154,7 @@ def broadcast(array: ArrayLike, root_rank: int, name: str | None = None, process
     return broadcast_async(array, root_rank, name, process_set).wait()
 
 
-def broadcast_async_(
-    array: Array, root_rank: int, name: str | None = None, process_set: ProcessSet = global_process_set
-) -> Handle[Array]:
+def broadcast_async_(array: Array, root_rank: int, name: str | None = None, process_set: ProcessSet = global_process_set) -> Handle[Array]:
     """Starts broadcast_()."""
     return _only(_collectives.reduce(Spec(OpKind.broadcast, name, process_set, root=root_rank), [array], True, False))
 

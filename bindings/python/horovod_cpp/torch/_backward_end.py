@@ -74,6 +74,6 @@ def at_end_of_backward(exchange: Closes) -> None:
     if end is None:
         end = _BackwardEnd(task)
         _ends[task] = end
-        torch.autograd.Variable._execution_engine.queue_callback(end)  # type: ignore[attr-defined]
+        torch.autograd.Variable._execution_engine.queue_callback(end)
     if exchange not in end.exchanges:
         end.exchanges.append(exchange)

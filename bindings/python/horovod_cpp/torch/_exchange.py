@@ -68,8 +68,9 @@ class GradientExchange:
             group.slots.append(slot)
             self._slots[parameter] = slot
             # The first runs before autograd accumulates, the second afterwards.
-            self._hooks.append(parameter.register_hook(self._before(slot)))
-            self._hooks.append(parameter.register_post_accumulate_grad_hook(self._after(slot)))
+            hooked: Any = parameter
+            self._hooks.append(hooked.register_hook(self._before(slot)))
+            self._hooks.append(hooked.register_post_accumulate_grad_hook(self._after(slot)))
         self.groups.append(group)
 
     def knows(self, parameter: torch.Tensor) -> bool:

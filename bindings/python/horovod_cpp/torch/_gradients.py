@@ -8,6 +8,7 @@ a sum over ranks is the sum of the ranks' gradients, and that of an average thei
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,9 +50,7 @@ class Allgather(torch.autograd.Function):
     """One tensor, or a group."""
 
     @staticmethod
-    def forward(
-        ctx: Any, is_group: bool, name: str | None, process_set: ProcessSet, *tensors: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, is_group: bool, name: str | None, process_set: ProcessSet, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         gathered = start_allgather(tensors, is_group, name, process_set).wait()
         me = process_set.rank()
         ctx.arguments = (is_group, _of(name), process_set)
@@ -117,3 +116,40 @@ class Reducescatter(torch.autograd.Function):
         factor = scale / process_set.size() if op == ReduceOp.average else scale
         whole = Allgather.apply(is_group, name, process_set, *gradients)
         return None, None, None, None, None, None, *(gradient * factor for gradient in whole)
+
+
+# ---- typed doors --------------------------------------------------------------------------------------------------------
+
+
+def allreduced(
+    tensors: Sequence[torch.Tensor], is_group: bool, name: str | None, op: ReduceOp, prescale: float, postscale: float,
+    process_set: ProcessSet,
+) -> Sequence[torch.Tensor]:  # fmt: skip
+    results: Sequence[torch.Tensor] = Allreduce.apply(is_group, name, op, prescale, postscale, process_set, *tensors)
+    return results
+
+
+def reducescattered(
+    tensors: Sequence[torch.Tensor], is_group: bool, name: str | None, op: ReduceOp, prescale: float, postscale: float,
+    process_set: ProcessSet,
+) -> Sequence[torch.Tensor]:  # fmt: skip
+    results: Sequence[torch.Tensor] = Reducescatter.apply(is_group, name, op, prescale, postscale, process_set, *tensors)
+    return results
+
+
+def allgathered(tensors: Sequence[torch.Tensor], is_group: bool, name: str | None, process_set: ProcessSet) -> Sequence[torch.Tensor]:
+    results: Sequence[torch.Tensor] = Allgather.apply(is_group, name, process_set, *tensors)
+    return results
+
+
+def broadcasted(tensor: torch.Tensor, root: int, name: str | None, process_set: ProcessSet) -> torch.Tensor:
+    result: torch.Tensor = Broadcast.apply(root, name, process_set, tensor)
+    return result
+
+
+def exchanged(
+    tensor: torch.Tensor, splits: list[int] | None, name: str | None, process_set: ProcessSet
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """alltoall: the result, and the rows from each member as int32."""
+    result, received = Alltoall.apply(splits, name, process_set, tensor)
+    return result, received

@@ -35,9 +35,7 @@ def start_allgather(tensors: Tensors, is_group: bool, name: str | None, process_
     return collectives.gather(Spec(OpKind.allgather, name, process_set), tensors, [None] * len(tensors), is_group)
 
 
-def start_alltoall(
-    tensor: torch.Tensor, splits: Sequence[int] | None, name: str | None, process_set: ProcessSet
-) -> Handle[Gathered]:
+def start_alltoall(tensor: torch.Tensor, splits: Sequence[int] | None, name: str | None, process_set: ProcessSet) -> Handle[Gathered]:
     return collectives.gather(Spec(OpKind.alltoall, name, process_set), [tensor], [splits], False)
 
 

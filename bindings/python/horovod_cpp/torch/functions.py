@@ -9,7 +9,7 @@ import torch
 
 from ..exceptions import MismatchError
 from ..numpy.objects import allgather_object as allgather_object
-from ..numpy.objects import broadcast_object
+from ..numpy.objects import broadcast_object as broadcast_object
 from ..process_sets import ProcessSet, global_process_set
 from .gathers import broadcast_async_
 

@@ -16,7 +16,7 @@ from .._core import OpKind, ReduceOp
 from .._handle import Handle
 from ..ops import Average, Sum, chosen_op
 from ..process_sets import ProcessSet, global_process_set
-from ._gradients import Allgather, Alltoall, Broadcast
+from ._gradients import allgathered, broadcasted, exchanged
 from ._starting import start_allgather, start_alltoall, start_broadcast
 
 Tensor = torch.Tensor
@@ -29,7 +29,7 @@ def allgather_async(tensor: Tensor, name: str | None = None, process_set: Proces
 
 def allgather(tensor: Tensor, name: str | None = None, process_set: ProcessSet = global_process_set) -> Tensor:
     """The tensors of all ranks, concatenated along the first dimension, in which they may differ. A 0-d tensor counts as one row."""
-    (result,) = Allgather.apply(False, name, process_set, tensor)
+    (result,) = allgathered([tensor], False, name, process_set)
     return result
 
 
@@ -42,7 +42,7 @@ def grouped_allgather_async(
 
 def grouped_allgather(tensors: Sequence[Tensor], name: str | None = None, process_set: ProcessSet = global_process_set) -> list[Tensor]:
     """allgather() of several tensors, executed together or not at all."""
-    return list(Allgather.apply(True, name, process_set, *tensors))
+    return list(allgathered(tensors, True, name, process_set))
 
 
 def broadcast_async(
@@ -54,7 +54,7 @@ def broadcast_async(
 
 def broadcast(tensor: Tensor, root_rank: int, name: str | None = None, process_set: ProcessSet = global_process_set) -> Tensor:
     """A new tensor with the values of rank `root_rank` (a rank of the job, also in a process set). All pass the same shape and type."""
-    return Broadcast.apply(root_rank, name, process_set, tensor)
+    return broadcasted(tensor, root_rank, name, process_set)
 
 
 def broadcast_async_(
@@ -91,7 +91,7 @@ def alltoall(
     With splits returns (tensor, received_splits), whose second element is int32: the rows from each member. Without splits the rows are
     divided evenly, ValueError if they cannot be, and only the tensor is returned.
     """
-    result, received = Alltoall.apply(_counts(splits), name, process_set, tensor)
+    result, received = exchanged(tensor, _counts(splits), name, process_set)
     return result if splits is None else (result, received)
 
 

@@ -39,6 +39,7 @@ from ._exchange import GradientExchange
 from ._parameters import groups_of, name_parameters
 from .compression import Compression
 
+
 class _DistributedOptimizer(torch.optim.Optimizer):
     """What is put in front of the wrapped optimizer's class."""
 
@@ -135,7 +136,7 @@ def _check(op: ReduceOp, gradient_predivide_factor: float) -> None:
         raise ValueError("gradient_predivide_factor is for op=Average only")
 
 
-def DistributedOptimizer(  # noqa: N802: Horovod's name
+def DistributedOptimizer(  # Horovod spells it so
     optimizer: torch.optim.Optimizer,
     named_parameters: Iterable[tuple[str, torch.Tensor]] | None = None,
     compression: Any = Compression.none,
@@ -168,7 +169,7 @@ def DistributedOptimizer(  # noqa: N802: Horovod's name
         num_groups, groups = groups, None
     grouped = groups_of(named, num_groups, groups)
     kind = type(optimizer)
-    wrapped = object.__new__(type(kind.__name__, (_DistributedOptimizer, kind), {}))
+    wrapped: Any = object.__new__(type(kind.__name__, (_DistributedOptimizer, kind), {}))
     wrapped.__dict__.update({name: value for name, value in optimizer.__dict__.items() if name != "step"})
     if process_set.size() > 1:
         exchange = GradientExchange(

@@ -24,7 +24,7 @@ from .._core import ReduceOp
 from .._handle import Handle
 from ..ops import Average, chosen_op
 from ..process_sets import ProcessSet, global_process_set
-from ._gradients import Allreduce, Reducescatter
+from ._gradients import allreduced, reducescattered
 from ._starting import start_allreduce, start_reducescatter
 from .compression import Compression
 
@@ -50,8 +50,9 @@ def allreduce(
     """A new tensor of the same shape and type: op (Average by default) over the ranks' tensors, the same bits on every rank."""
     compressed, context = compression.compress(tensor)
     chosen = chosen_op(op, average)
-    (reduced,) = Allreduce.apply(False, name, chosen, prescale_factor, postscale_factor, process_set, compressed)
-    return compression.decompress(reduced, context)
+    (reduced,) = allreduced([compressed], False, name, chosen, prescale_factor, postscale_factor, process_set)
+    result: Tensor = compression.decompress(reduced, context)
+    return result
 
 
 def allreduce_async_(
@@ -87,7 +88,7 @@ def grouped_allreduce(
     pairs = [compression.compress(tensor) for tensor in tensors]
     compressed = [tensor for tensor, _ in pairs]
     chosen = chosen_op(op, average)
-    reduced = Allreduce.apply(True, name, chosen, prescale_factor, postscale_factor, process_set, *compressed)
+    reduced = allreduced(compressed, True, name, chosen, prescale_factor, postscale_factor, process_set)
     return [compression.decompress(tensor, context) for tensor, (_, context) in zip(reduced, pairs)]
 
 
@@ -125,8 +126,9 @@ def reducescatter(
     """
     compressed, context = compression.compress(tensor)
     chosen = chosen_op(op, None)
-    (part,) = Reducescatter.apply(False, name, chosen, prescale_factor, postscale_factor, process_set, compressed)
-    return compression.decompress(part, context)
+    (part,) = reducescattered([compressed], False, name, chosen, prescale_factor, postscale_factor, process_set)
+    result: Tensor = compression.decompress(part, context)
+    return result
 
 
 def grouped_reducescatter_async(
@@ -145,5 +147,5 @@ def grouped_reducescatter(
     pairs = [compression.compress(tensor) for tensor in tensors]
     compressed = [tensor for tensor, _ in pairs]
     chosen = chosen_op(op, None)
-    parts = Reducescatter.apply(True, name, chosen, prescale_factor, postscale_factor, process_set, *compressed)
+    parts = reducescattered(compressed, True, name, chosen, prescale_factor, postscale_factor, process_set)
     return [compression.decompress(part, context) for part, (_, context) in zip(parts, pairs)]
