@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+import backward_cases
 import optimizer_cases as cases
 from conftest import Ranks
 
@@ -19,11 +20,11 @@ pytestmark = pytest.mark.parametrize("count", [2, 3])
         cases.trains_with_options,
         cases.trains_in_groups,
         cases.sums,
-        cases.unused_parameters,
-        cases.a_rank_without_data,
-        cases.a_backward_that_fails,
-        cases.two_optimizers_in_any_order,
-        cases.gradients_alone,
+        backward_cases.unused_parameters,
+        backward_cases.a_rank_without_data,
+        backward_cases.a_backward_that_fails,
+        backward_cases.two_optimizers_in_any_order,
+        backward_cases.gradients_alone,
         cases.closures,
         cases.in_process_set,
         cases.parameters_added,
@@ -38,7 +39,7 @@ def test_optimizer(ranks: Ranks, count: int, case: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("how", ["passes", "short", "two losses", "sum of two losses", "no_sync"])
 def test_accumulation(ranks: Ranks, count: int, how: str) -> None:
-    ranks(count, cases.accumulates, how)
+    ranks(count, backward_cases.accumulates, how)
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
@@ -48,7 +49,7 @@ def test_clipping(ranks: Ranks, count: int, by_hand: bool) -> None:
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_checkpointing(ranks: Ranks, count: int, use_reentrant: bool) -> None:
-    ranks(count, cases.checkpointed, use_reentrant)
+    ranks(count, backward_cases.checkpointed, use_reentrant)
 
 
 @pytest.mark.parametrize("as_dense", [False, True])

@@ -83,7 +83,7 @@ class NumpyArrays:
     def over(self, memory: GatheredMemory, shape: Shape, like: Array) -> Array:
         if math.prod(shape) == 0:
             return self.empty(shape, like)
-        return np.ndarray(shape, like.dtype, buffer=memory)
+        return np.ndarray(shape, like.dtype, buffer=memoryview(memory))
 
     def assign(self, target: Array, source: Array) -> None:
         target[...] = source
