@@ -12,12 +12,28 @@ from .. import _core
 class Slot:
     """One parameter. In a round of reductions its gradient is taken out of p.grad, so that whatever autograd adds then is apart."""
 
-    __slots__ = ("context", "group", "has_fired", "indices", "is_dirty", "is_reduced", "kept", "name", "parameter", "sent", "sparse")
+    __slots__ = (
+        "context",
+        "dtype",
+        "group",
+        "has_fired",
+        "index",
+        "indices",
+        "is_dirty",
+        "is_reduced",
+        "kept",
+        "name",
+        "parameter",
+        "sent",
+        "sparse",
+    )
 
     def __init__(self, name: str, parameter: torch.Tensor, group: SlotGroup) -> None:
         self.name = name
         self.parameter = parameter
         self.group = group
+        self.dtype = parameter.dtype
+        self.index = -1  # what a gradient that is dense, alone and of that type is submitted by, once declared
         self.indices: dict[tuple[torch.dtype, int], int] = {}  # what it is submitted by, for a type and a piece
         self.has_fired = False  # a gradient was accumulated in this round
         self.is_dirty = False  # p.grad has what no other rank knows of
