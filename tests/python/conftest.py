@@ -23,7 +23,7 @@ def _pools() -> Iterator[dict[int, RankPool]]:
 
 @pytest.fixture
 def ranks(_pools: dict[int, RankPool]) -> Ranks:
-    def call(count: int, case: Callable[..., Any], *args: Any, timeout_s: float = 60, **kwargs: Any) -> list[Any]:
+    def call(count: int, case: Callable[..., Any], *args: Any, timeout_s: float = 300, **kwargs: Any) -> list[Any]:
         if count not in _pools or not _pools[count].is_whole:
             _pools[count] = RankPool(count, {})
         return _pools[count].call(case, args, kwargs, timeout_s)

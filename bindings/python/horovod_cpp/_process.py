@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._world import World
@@ -47,11 +47,11 @@ def world() -> World:
     return current
 
 
-def init(comm: Sequence[int] | None = None, process_sets: Sequence[ProcessSet] | None = None) -> None:
+def init(comm: Any = None, process_sets: Sequence[ProcessSet] | str | None = None) -> None:
     """Meets the other ranks, as the environment says (hvdrun, mpirun; without either: one rank alone). A further call does nothing.
 
-    comm: None, or the ranks of all processes; use process sets for fewer.
-    process_sets: sets to add at once, the same on every rank; see add_process_set().
+    comm: None, or all processes, as their ranks or as an MPI communicator of mpi4py; use process sets for fewer.
+    process_sets: sets to add at once, the same on every rank; see add_process_set(). "dynamic" is accepted: sets may always be added later.
     Raises HorovodInternalError if ranks do not come within ``HVD_START_TIMEOUT`` seconds, ValueError for bad settings.
     """
     with _process.lock:
@@ -59,7 +59,8 @@ def init(comm: Sequence[int] | None = None, process_sets: Sequence[ProcessSet] |
             _process.world.session.check_owner()
             return
         opened = World(_core.Session.open())
-        if comm is not None and sorted(comm) != list(range(opened.size)):
+        ranks = range(comm.Get_size()) if hasattr(comm, "Get_size") else comm
+        if ranks is not None and sorted(ranks) != list(range(opened.size)):
             raise ValueError(
                 f"rank {opened.rank}: init(comm={comm!r}): expected None or all ranks of the job, which are 0 to {opened.size - 1}. "
                 "For some of them call init() on every rank, then add_process_set(ranks)"
@@ -69,7 +70,7 @@ def init(comm: Sequence[int] | None = None, process_sets: Sequence[ProcessSet] |
         if not _process.says_goodbye:
             _process.says_goodbye = True
             atexit.register(_say_goodbye)
-    if process_sets:
+    if process_sets and not isinstance(process_sets, str):
         from .process_sets import add_process_set
 
         for process_set in process_sets:
