@@ -17,12 +17,14 @@ namespace py = pybind11;
 namespace hvd {
 namespace {
 
+// Python has addresses as numbers.
 const void* readable(std::uintptr_t address) {
-  return reinterpret_cast<const void*>(
-      address);  // NOLINT(performance-no-int-to-ptr): Python has addresses as numbers
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  return reinterpret_cast<const void*>(address);
 }
 void* writable(std::uintptr_t address) {
-  return reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  return reinterpret_cast<void*>(address);
 }
 
 Submission submission_of(std::int32_t index, std::uintptr_t input, const py::object& keep) {

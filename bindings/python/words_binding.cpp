@@ -36,7 +36,8 @@ void bind_words(py::module_& module) {
   module.def("is_integer", &is_integer);
   module.def("size_in_bytes", &size_in_bytes);
   module.def("divide_in_place", [](std::uintptr_t address, std::size_t count, DataType dtype, int divisor) {
-    void* const values = reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    void* const values = reinterpret_cast<void*>(address);
     const py::gil_scoped_release without_gil;
     divide_in_place(values, count, dtype, divisor);
   });
