@@ -69,6 +69,23 @@ if(HVD_CUDA_H AND HVD_NCCL_H)
 endif()
 hvd_option(HVD_WITH_CUDA HVD_CUDA_FOUND "CUDA and NCCL plugin (needs HVD_CUDA_INCLUDE and HVD_NCCL_INCLUDE)")
 
+# The Python package is for one Python: HVD_PYTHON, or the first on PATH; pybind11 is looked for where that has it installed.
+set(HVD_PYTHON "" CACHE FILEPATH "The Python to build the extension for")
+if(HVD_PYTHON)
+  set(Python_EXECUTABLE ${HVD_PYTHON})
+endif()
+find_package(Python 3.9 QUIET COMPONENTS Interpreter Development.Module)
+if(Python_FOUND AND NOT pybind11_DIR)
+  execute_process(COMMAND ${Python_EXECUTABLE} -m pybind11 --cmakedir OUTPUT_VARIABLE HVD_PYBIND11_DIR OUTPUT_STRIP_TRAILING_WHITESPACE
+                  ERROR_QUIET)
+endif()
+find_package(pybind11 3.0 QUIET CONFIG HINTS ${HVD_PYBIND11_DIR})
+set(HVD_PYTHON_FOUND FALSE)
+if(Python_FOUND AND pybind11_FOUND AND NOT HVD_SANITIZE) # an interpreter knows no sanitizer
+  set(HVD_PYTHON_FOUND TRUE)
+endif()
+hvd_option(HVD_BUILD_PYTHON HVD_PYTHON_FOUND "Python package (needs Python's headers and pybind11 3)")
+
 # A project that adds this one as a subdirectory links what we link.
 set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
 find_package(Torch QUIET)

@@ -1,0 +1,182 @@
+"""DistributedOptimizer: any torch optimizer, with gradients averaged over all ranks while backward still runs.
+
+::
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01 * hvd.size())
+    optimizer = hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
+    ...
+        optimizer.zero_grad()
+        loss.backward()          # afterwards p.grad is the average, on every rank the same bits
+        optimizer.step()
+
+Rules
+ - All ranks make their DistributedOptimizers in the same order over parameters of the same names, shapes and types, and take the same
+   number of backwards a step.
+ - While backward runs, p.grad is None; when it has returned, it is reduced. So clipping, logging and GradScaler need nothing special:
+   synchronize() and skip_synchronize() are there for scripts that have them, and do no harm.
+ - A parameter that got no gradient on this rank takes part with zeros; one that got none on any rank is left alone.
+ - A further backward before step() accumulates: each is reduced alone and added. With backward_passes_per_step=k each k-th is reduced, with
+   what the others have added; step() reduces what is left over.
+ - If the backward of a rank throws, all drop the step: the other ranks' backward() raises StepDiscarded, and step() does nothing.
+ - Gradients are values: after backward(create_graph=True) they have no graph.
+ - On one rank nothing is communicated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from .._core import ReduceOp
+from .._process import world
+from ..exceptions import UnavailableError
+from ..ops import Adasum, Average, Sum, chosen_op
+from ..process_sets import ProcessSet, global_process_set
+from ._exchange import GradientExchange
+from ._parameters import groups_of, name_parameters
+from .compression import Compression
+
+
+class _DistributedOptimizer(torch.optim.Optimizer):
+    """What is put in front of the wrapped optimizer's class."""
+
+    _hvd_exchange: GradientExchange | None = None
+    _hvd_is_skipping = False
+
+    def synchronize(self) -> None:
+        """Waits for gradients that are still on their way, and reduces what was only accumulated. After backward() there is nothing to do."""
+        if self._hvd_exchange is not None:
+            self._hvd_exchange.complete()
+
+    @contextmanager
+    def skip_synchronize(self) -> Iterator[None]:
+        """step() within does not call synchronize(): for scripts that have called it themselves."""
+        self._hvd_is_skipping = True
+        try:
+            yield
+        finally:
+            self._hvd_is_skipping = False
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Backwards within only add to p.grad, and are reduced with the next one, or by step()."""
+        if self._hvd_exchange is not None:
+            self._hvd_exchange.no_sync_depth += 1
+        try:
+            yield
+        finally:
+            if self._hvd_exchange is not None:
+                self._hvd_exchange.no_sync_depth -= 1
+
+    def set_backward_passes_per_step(self, passes: int) -> None:
+        """From the next step on."""
+        _check_passes(passes)
+        if self._hvd_exchange is not None:
+            self._hvd_exchange.passes_per_step = passes
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """The wrapped optimizer's step, on gradients that are the same on all ranks; nothing, if the step was dropped.
+
+        With a closure each call of it runs one backward that is reduced, and the loss it returns is averaged, so that ranks decide alike.
+        """
+        exchange = self._hvd_exchange
+        if exchange is None:
+            return super().step(closure)
+        if closure is None:
+            if not self._hvd_is_skipping:
+                exchange.complete()
+        else:
+            closure = _averaged(closure, exchange)
+        try:
+            return None if exchange.is_discarded else super().step(closure)
+        finally:
+            exchange.end_step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        if self._hvd_exchange is not None:
+            self._hvd_exchange.forget()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Its gradients are reduced too. On all ranks alike, between a step and the next backward."""
+        super().add_param_group(param_group)
+        if self._hvd_exchange is not None:
+            place = len(self.param_groups) - 1
+            for number, parameter in enumerate(self.param_groups[place]["params"]):
+                if parameter.requires_grad:
+                    self._hvd_exchange.add_group([(f"group {place}, parameter {number}", parameter)])
+
+
+def _averaged(closure: Callable[[], Any], exchange: GradientExchange) -> Callable[[], Any]:
+    def evaluate() -> Any:
+        loss = closure()
+        exchange.complete()
+        exchange.end_step()
+        return exchange.average(loss)
+
+    return evaluate
+
+
+def _check_passes(passes: int) -> None:
+    if not isinstance(passes, int) or passes < 1:
+        raise ValueError(f"backward_passes_per_step={passes!r}: expected a whole number of at least 1")
+
+
+def _check(op: ReduceOp, gradient_predivide_factor: float) -> None:
+    if op == Adasum:
+        raise UnavailableError("DistributedOptimizer(op=Adasum) is not there yet: use Average or Sum")
+    if op not in (Average, Sum):
+        raise ValueError(f"DistributedOptimizer(op={op.name}): expected Average or Sum")
+    if gradient_predivide_factor <= 0:
+        raise ValueError(f"gradient_predivide_factor={gradient_predivide_factor}: expected a number above 0")
+    if gradient_predivide_factor != 1.0 and op != Average:
+        raise ValueError("gradient_predivide_factor is for op=Average only")
+
+
+def DistributedOptimizer(  # Horovod spells it so
+    optimizer: torch.optim.Optimizer,
+    named_parameters: Iterable[tuple[str, torch.Tensor]] | None = None,
+    compression: Any = Compression.none,
+    backward_passes_per_step: int = 1,
+    op: ReduceOp = Average,
+    gradient_predivide_factor: float = 1.0,
+    num_groups: int = 0,
+    groups: int | Sequence[Sequence[torch.Tensor]] | None = None,
+    sparse_as_dense: bool = False,
+    process_set: ProcessSet = global_process_set,
+) -> Any:
+    """The optimizer, of a class derived from its own: schedulers, checkpoints and isinstance() work as before.
+
+    optimizer: it and the result share parameter groups and state; use the result only.
+    named_parameters: of all parameters of the optimizer; gradients are known by these names in messages and timelines.
+    compression: what gradients are cast to on a wire; nothing happens where ranks share memory. Your own Compressor always works.
+    backward_passes_per_step: how many backwards are accumulated before gradients are reduced.
+    op: Average or Sum over ranks. gradient_predivide_factor f (Average only): gradients are multiplied by 1/f before the sum over n ranks, and
+    by f/n after it: for 16-bit types, whose sums could overflow.
+    groups: lists of parameters whose gradients are reduced together; num_groups (or a number as groups): that many lists of equal length.
+    sparse_as_dense: sparse gradients are made dense before they are reduced; otherwise ranks gather each other's rows.
+    process_set: who trains together; its members make the optimizer.
+    Raises ValueError: names twice, parameters without a name, options that make no sense.
+    """
+    op = chosen_op(op, None)
+    _check(op, gradient_predivide_factor)
+    _check_passes(backward_passes_per_step)
+    named = name_parameters(optimizer, named_parameters)
+    if isinstance(groups, int):
+        num_groups, groups = groups, None
+    grouped = groups_of(named, num_groups, groups)
+    kind = type(optimizer)
+    wrapped: Any = object.__new__(type(kind.__name__, (_DistributedOptimizer, kind), {}))
+    wrapped.__dict__.update({name: value for name, value in optimizer.__dict__.items() if name != "step"})
+    if process_set.size() > 1:
+        exchange = GradientExchange(
+            world().optimizer_number(process_set.process_set_id or 0), op, 1 / gradient_predivide_factor, gradient_predivide_factor, compression, backward_passes_per_step, sparse_as_dense,
+            process_set,
+        )  # fmt: skip
+        for members in grouped:
+            exchange.add_group(members)
+        wrapped._hvd_exchange = exchange
+    return wrapped

@@ -1,0 +1,41 @@
+"""Every operation × type × form on tensors, on 2 and 3 ranks, against the reference."""
+
+from __future__ import annotations
+
+import pytest
+
+import reference
+import torch_cases
+from conftest import Ranks
+
+pytestmark = pytest.mark.parametrize("count", [2, 3])
+REDUCTIONS = [
+    (dtype, op) for dtype in reference.TYPES for op in ("sum", "average", "min", "max", "product") if (dtype, op) != ("bool", "average")
+]
+
+
+@pytest.mark.parametrize(("dtype", "op"), REDUCTIONS)
+def test_allreduce(ranks: Ranks, count: int, dtype: str, op: str) -> None:
+    ranks(count, torch_cases.allreduce, dtype, op)
+
+
+@pytest.mark.parametrize(("dtype", "op"), REDUCTIONS)
+def test_reducescatter(ranks: Ranks, count: int, dtype: str, op: str) -> None:
+    ranks(count, torch_cases.reducescatter, dtype, op)
+
+
+@pytest.mark.parametrize("dtype", reference.TYPES)
+def test_broadcast_allgather_alltoall(ranks: Ranks, count: int, dtype: str) -> None:
+    ranks(count, torch_cases.moving, dtype)
+
+
+def test_sparse_allreduce(ranks: Ranks, count: int) -> None:
+    ranks(count, torch_cases.sparse)
+
+
+def test_compression(ranks: Ranks, count: int) -> None:
+    ranks(count, torch_cases.compressed)
+
+
+def test_objects(ranks: Ranks, count: int) -> None:
+    ranks(count, torch_cases.objects)
