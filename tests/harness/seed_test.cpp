@@ -90,6 +90,7 @@ TEST(Seed, ANamedSeedIsTheOnlyOneOrTheFirst) {
 }
 
 TEST(Seed, AFailureNamesItsSeed) {
+  const ScopedVariable rounds("HVD_TEST_ROUNDS", nullptr);
   EXPECT_NONFATAL_FAILURE(
       {
         const ScopedVariable seed("HVD_TEST_SEED", "4711");
