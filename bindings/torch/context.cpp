@@ -1,7 +1,9 @@
 #include "horovod_cpp/torch/context.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <stdexcept>
 
@@ -57,13 +59,23 @@ void say_goodbye_at_exit() {
 
 const Placement& placement() { return session().placement(); }
 
+// getpid(), without the system call in every step: only a fork changes it.
+int this_process() {
+  static std::atomic<int> known{0};
+  static const int is_followed = ::pthread_atfork(nullptr, nullptr, [] { known.store(::getpid()); });
+  if (is_followed != 0) return ::getpid();
+  int process = known.load(std::memory_order_relaxed);
+  if (process == 0) known.store(process = ::getpid());
+  return process;
+}
+
 }  // namespace
 
 Context::Context(std::unique_ptr<Session> session)
     : session_(std::move(session)),
       rank_(session_->rank()),
       size_(session_->size()),
-      owner_process_(::getpid()) {}
+      owner_process_(this_process()) {}
 
 Context::Context(std::shared_ptr<Context> whole, int process_set, int size)
     : whole_(std::move(whole)),
@@ -80,7 +92,7 @@ std::shared_ptr<Context> Context::among(int process_set, std::shared_ptr<Context
   return std::shared_ptr<Context>(new Context(std::move(whole), process_set, size));
 }
 
-bool Context::is_owner() const { return ::getpid() == owner_process_; }
+bool Context::is_owner() const { return this_process() == owner_process_; }
 
 Context::~Context() {
   // The Session's threads do not exist in a forked child; joining them would never end.
@@ -91,7 +103,7 @@ Session& Context::session() const {
   if (whole_) return whole_->session();
   if (!is_owner()) {
     throw std::logic_error(
-        text("rank ", rank_, ": process ", ::getpid(), " was forked from process ", owner_process_,
+        text("rank ", rank_, ": process ", this_process(), " was forked from process ", owner_process_,
              ", which had called hvd::init(). A forked child cannot communicate: fork before init(), "
              "or exec a new program."));
   }

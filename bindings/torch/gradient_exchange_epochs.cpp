@@ -105,7 +105,8 @@ void GradientExchange::write_slot(std::size_t index, const at::Tensor& piece) {
   arena_->prepare_write(index, {&gradient.kept, &piece});
   at::Tensor slot = arena_->slot(index);
   if (gradient.is_reduced || !gradient.kept.defined()) {
-    if (!arena_->is_slot(index, piece)) slot.copy_(piece.detach());
+    // Without detach(), which takes memory from the heap: gradients are off here, and no history is made.
+    if (!arena_->is_slot(index, piece)) slot.copy_(piece);
     return;
   }
   const at::Tensor kept = std::exchange(gradient.kept, {});

@@ -34,7 +34,8 @@ Epochs::Epochs(std::unique_ptr<RegisteredMemory> memory, EpochPlan plan, std::ve
       ranks_(std::move(ranks)),
       patience_(spin),
       record_(std::move(record)),
-      is_published_(plan_.buckets.size()) {}
+      is_published_(plan_.buckets.size()),
+      close_words_(ranks_.size()) {}
 
 // --- memory ---
 
@@ -66,6 +67,9 @@ std::atomic<std::uint64_t>& Epochs::outcome_word(std::uint64_t epoch) const {
 }
 double* Epochs::squares() const { return reinterpret_cast<double*>(memory_of(0) + layout_.squares); }
 
+// A wake-up is a system call for each sleeper: only what ends somebody's wait rings. Each such condition has several parts (all have
+// published; all have closed and all is reduced), and who makes one true looks at the others afterwards: with sequential consistency the last
+// one sees them all.
 void Epochs::ring_all() const {
   for (int member = 0; member < size(); ++member) page_of(member).bell.ring_if_needed();
 }
@@ -76,7 +80,7 @@ void Epochs::publish(std::size_t bucket) {
   is_published_[bucket] = true;
   record(Happening::published, bucket);
   ready_word(memory_->member(), bucket).store(epoch_);
-  ring_all();
+  if (published_everywhere(bucket) >= epoch_) ring_all();
 }
 
 // The epoch up to which all ranks have published it.
@@ -106,7 +110,7 @@ bool Epochs::reduce_bucket(std::size_t bucket) {
     has_reduced = true;
     if ((done_word(bucket).fetch_add(1) + 1) % chunks == 0) {
       record(Happening::reduced, bucket);
-      ring_all();
+      if (all_closed() && all_done()) ring_all();
     }
     next = claim.load(std::memory_order_relaxed);
   }
@@ -178,7 +182,7 @@ void Epochs::close(const CloseWord& word) {
   closed_at_ns_.store(std::chrono::steady_clock::now().time_since_epoch().count());
   record(Happening::closed, 0, epoch_);
   close_word(memory_->member(), epoch_).store(encode(epoch_, word));
-  ring_all();
+  if (all_closed()) ring_all();
 }
 
 bool Epochs::all_closed() const {
@@ -197,11 +201,10 @@ bool Epochs::all_done() const {
   return true;
 }
 
-std::vector<CloseWord> Epochs::close_words() const {
-  std::vector<CloseWord> words;
+std::span<const CloseWord> Epochs::read_close_words() {
   for (int member = 0; member < size(); ++member)
-    words.push_back(decode_close(close_word(member, epoch_).load()));
-  return words;
+    close_words_[static_cast<std::size_t>(member)] = decode_close(close_word(member, epoch_).load());
+  return close_words_;
 }
 
 // The outcome of this epoch, decided here if it can be. The word first: what others have obeyed is not to be given up.
@@ -213,7 +216,7 @@ std::optional<EpochOutcome> Epochs::look() {
     if (latch_.is_set()) {
       say_why(latch_.status(), /*is_leaving=*/false);
     } else if (all_closed() && all_done()) {
-      next = decide(close_words());
+      next = decide(read_close_words());
     } else if (const auto why = who_left()) {
       say_why(*why, /*is_leaving=*/false);
     } else {
@@ -253,7 +256,7 @@ EpochOutcome Epochs::obey(const EpochOutcome& outcome) {
     return outcome;
   }
   void_ranks_ = 0;
-  for (const CloseWord& word : close_words()) void_ranks_ += word.is_void ? 1 : 0;
+  for (const CloseWord& word : read_close_words()) void_ranks_ += word.is_void ? 1 : 0;
   if (has_plan_) {
     const double* const first = squares();
     sum_of_squares_ = std::accumulate(first, first + layout_.first_chunk.back(), 0.0);

@@ -118,7 +118,7 @@ class Epochs {
 
   bool all_closed() const;
   bool all_done() const;
-  std::vector<CloseWord> close_words() const;
+  std::span<const CloseWord> read_close_words();
   std::optional<Status> who_left() const;
   std::optional<EpochOutcome> look();
   bool is_worth_waking() const;
@@ -142,6 +142,7 @@ class Epochs {
   std::atomic<bool> has_plan_{true};
   std::atomic<int> reducing_{0};  // threads
   std::vector<bool> is_published_;
+  std::vector<CloseWord> close_words_;  // [member], of the current epoch as they were last read
   int void_ranks_ = 0;
   double sum_of_squares_ = 0.0;
   std::atomic<std::int64_t> helping_ns_{0};  // the current epoch

@@ -49,9 +49,8 @@ Status Epochs::why_failed(const EpochOutcome& outcome) const {
   const int own = ranks_[static_cast<std::size_t>(memory_->member())];
   if (outcome.counts_differ) {
     std::string words;
-    const std::vector<CloseWord> closed = close_words();
     for (int member = 0; member < size(); ++member) {
-      const CloseWord& word = closed[static_cast<std::size_t>(member)];
+      const CloseWord word = decode_close(close_word(member, epoch_).load());
       if (word.is_gone) continue;
       words += text(words.empty() ? "" : ", ", "rank ", ranks_[static_cast<std::size_t>(member)],
                     " at number ", word.count + 1);

@@ -80,9 +80,9 @@ Status Membership::hopeless(Clock::time_point now) const {
   if (!may_lose_ranks()) {
     if (first_to_end_ < 0) return {};
     const Rank& first = ranks_[static_cast<std::size_t>(first_to_end_)];
-    return Status::aborted(words_of_end(first_to_end_, first.standing == Standing::ended_well));
+    return Status::aborted(with_refusal(words_of_end(first_to_end_, first.standing == Standing::ended_well)));
   }
-  if (!can_go_on()) return Status::aborted(words_for_too_few());
+  if (!can_go_on()) return Status::aborted(with_refusal(words_for_too_few()));
   if (patience_ends_.is_never()) return {};
   if (now < patience_ends_.when() || count_waiting() >= policy_.min_size) return {};
   return Status::aborted(text("after the loss of a rank only ", count_waiting(), " of at least ",
@@ -101,6 +101,7 @@ std::vector<int> Membership::close() {
     at(rank).is_waiting = at(rank).broke_off = false;
   }
   patience_ends_ = Deadline::never();
+  refusal_.clear();
   return met;
 }
 
@@ -129,6 +130,10 @@ std::string Membership::words_for_too_few() const {
   const auto left = std::count_if(ranks_.begin(), ranks_.end(),
                                   [](const Rank& rank) { return rank.standing == Standing::member; });
   return text("too few ranks are left to go on: ", left, "; hvdrun --min-np asks for ", policy_.min_size);
+}
+
+std::string Membership::with_refusal(const std::string& words) const {
+  return refusal_.empty() ? words : text(words, ". A rank was refused before: ", refusal_);
 }
 
 }  // namespace hvd

@@ -45,6 +45,8 @@ class Membership {
   void leave(int rank);
   // Its process has ended, well or not.
   void ended(int rank, bool well);
+  // Somebody of this job was refused, for this reason. Those who wait for him in vain are told it.
+  void refused(const std::string& why) { refusal_ = why; }
 
   bool may_lose_ranks() const { return policy_.min_size > 0; }
   // Enough are left to go on.
@@ -78,10 +80,12 @@ class Membership {
   bool is_awaited(const Rank& rank) const { return !may_lose_ranks() || rank.standing == Standing::member; }
   int count_waiting() const;
   std::string words_for_too_few() const;
+  std::string with_refusal(const std::string& words) const;
 
   LossPolicy policy_;
   std::vector<Rank> ranks_;
   int first_to_end_ = -1;  // the others may have ended for want of it
+  std::string refusal_;    // the last one of the open meeting
   Deadline patience_ends_ = Deadline::never();
 };
 

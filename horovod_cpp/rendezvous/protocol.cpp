@@ -116,7 +116,7 @@ Result<Hello> check_hello(std::span<const std::byte> body, int size) {
   Hello hello;
   hello.protocol_version = in.get<std::uint32_t>();
   if (!in.failed() && hello.protocol_version != kVersion) {
-    return Status::unavailable(text("wrong version: the rank speaks rendezvous protocol ",
+    return Status::unavailable(text("wrong version: a rank speaks rendezvous protocol ",
                                     hello.protocol_version, ", the launcher ", kVersion,
                                     "; install the same horovod_cpp everywhere"));
   }
@@ -129,12 +129,13 @@ Result<Hello> check_hello(std::span<const std::byte> body, int size) {
   hello.payload.assign(payload.begin(), payload.end());
 
   if (hello.horovod_cpp_version != HVD_VERSION) {
-    return Status::unavailable(text("wrong version: the rank has horovod_cpp ", hello.horovod_cpp_version,
-                                    ", the launcher ", HVD_VERSION, "; install the same everywhere"));
+    return Status::unavailable(text("wrong version: rank ", hello.rank, " has horovod_cpp ",
+                                    hello.horovod_cpp_version, ", the launcher ", HVD_VERSION,
+                                    "; install the same horovod_cpp everywhere"));
   }
   if (hello.size != size) {
     return Status::invalid_argument(
-        text("wrong size: the rank expects ", hello.size, " ranks, the job has ", size));
+        text("wrong size: rank ", hello.rank, " expects ", hello.size, " ranks, the job has ", size));
   }
   if (hello.rank < 0 || hello.rank >= size) {
     return Status::invalid_argument(

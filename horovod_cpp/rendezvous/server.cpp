@@ -97,6 +97,7 @@ class RendezvousServer::Body {
     }
     auto hello = check_hello(connection.reader.body(), membership_.size());
     if (!hello.is_ok()) {
+      membership_.refused(hello.status().message());
       end_with(connection, encode_refusal(hello.status().message()));
       return;
     }

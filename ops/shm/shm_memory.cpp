@@ -1,7 +1,9 @@
 #include "ops/shm/shm_memory.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <span>
 
 #include "ops/host/reduce.h"
 #include "ops/host/sum_of_squares.h"
@@ -13,6 +15,9 @@ namespace {
 // innermost cache.
 constexpr std::size_t kBlockBytes = std::size_t{16} << 10U;
 
+// So many pointers need no memory from the heap.
+constexpr std::size_t kFew = 64;
+
 class ShmMemory final : public RegisteredMemory {
  public:
   ShmMemory(int member, std::vector<MappedMemory> memory) : member_(member), memory_(std::move(memory)) {}
@@ -22,7 +27,9 @@ class ShmMemory final : public RegisteredMemory {
 
   double reduce(const RegisteredRange& range, ReduceOp op, double scale, bool wants_squares) const override {
     const std::size_t element = size_in_bytes(range.dtype);
-    std::vector<const std::byte*> inputs(memory_.size());
+    std::array<const std::byte*, kFew> few{};
+    std::vector<const std::byte*> many(memory_.size() > kFew ? memory_.size() : 0);
+    const std::span inputs(many.empty() ? few.data() : many.data(), memory_.size());
     double squares = 0.0;
     for_each_block(range, [&](std::size_t at, std::size_t count) {
       std::transform(memory_.begin(), memory_.end(), inputs.begin(),

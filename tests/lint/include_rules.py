@@ -40,12 +40,13 @@ PUBLIC_HEADERS = {
 VENDORS = [
     (r"mpi(-ext)?\.h$", ["ops/mpi", "tests/bench", "tests/conformance", "tests/unit/runtime"]),
     (r"(cuda|cuda_\w+|cudaTypedefs|driver_types|nccl|nccl_\w+)\.h$", ["ops/cuda", "tests/gpu"]),
-    (r"(torch|ATen|c10|caffe2)/", ["bindings/torch", "examples", "tests/bench", "tests/install/consumer", "tests/torch"]),
+    (r"(torch|ATen|c10|caffe2)/", ["bindings/torch", "examples", "tests/bench", "tests/costs", "tests/install/consumer", "tests/torch"]),
     (r"(pybind11/|Python\.h$)", ["bindings/python"]),
     (r"CLI/", ["launcher", "bindings", "examples", "tests"]),
     (r"(fmt|spdlog|nlohmann)/", ["launcher", "bindings", "examples", "tests"]),
     (r"openssl/", ["horovod_cpp/secure", "tests"]),
     (r"oneapi/", ["tests/bench"]),
+    (r"valgrind/", ["tests/costs"]),
     (r"(gtest|gmock)/", ["tests"]),
     (r"benchmark/", ["tests/bench"]),
 ]

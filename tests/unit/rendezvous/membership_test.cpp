@@ -111,6 +111,23 @@ TEST(Membership, TooFewThatComeInTimeDoNotGoOn) {
   EXPECT_NE(hopeless.message().find("only 1 of at least 2"), std::string::npos) << hopeless.message();
 }
 
+TEST(Membership, WhoWaitsInVainHearsWhoWasRefused) {
+  Membership job(2, {});
+  EXPECT_TRUE(job.come(0, false, kStart).is_ok());
+  job.refused("wrong version");
+  EXPECT_TRUE(job.hopeless(kStart).is_ok());
+  job.ended(1, false);
+  EXPECT_NE(job.hopeless(kStart).message().find(". A rank was refused before: wrong version"),
+            std::string::npos);
+  // It is no news to the next meeting.
+  Membership another(2, {});
+  another.refused("wrong version");
+  for (const int rank : {0, 1}) EXPECT_TRUE(another.come(rank, false, kStart).is_ok());
+  EXPECT_EQ(another.close().size(), 2U);
+  another.ended(1, false);
+  EXPECT_EQ(another.hopeless(kStart).message().find("refused"), std::string::npos);
+}
+
 // Those who are done are no loss: the others may still be fewer than asked for.
 TEST(Membership, WhoHasFinishedWellCounts) {
   Membership job(3, at_least(2));
