@@ -93,34 +93,6 @@ TEST_P(SteadyState, GradientsLieInOneMemoryWhateverZeroGradDoes) {
       true, InprocWorld::Backend::shm, config_with(true));
 }
 
-// What backward hides is measured in both states; a rank alone has nothing to hide.
-TEST(SteadyStates, TellHowMuchBackwardHides) {
-  for (const bool static_plan : {false, true}) {
-    for (const int size : {1, 2}) {
-      on_ranks(
-          size,
-          [](const ContextPointer& context) {
-            auto network = make_network();
-            torch::optim::SGD sgd(network->parameters(), 0.1);
-            DistributedOptimizer optimizer(sgd, network->named_parameters(), {.context = context});
-            EXPECT_EQ(optimizer.last_overlap().exposed.count(), 0);
-            for (int step = 0; step < 5; ++step) {
-              optimizer.zero_grad();
-              loss_of(network, part(inputs_of(step), *context), part(targets_of(step), *context)).backward();
-              optimizer.step();
-              const StepOverlap overlap = optimizer.last_overlap();
-              EXPECT_EQ(overlap.exposed.count() > 0, context->size() > 1) << "step " << step;
-              EXPECT_GE(overlap.hidden.count(), 0);
-              EXPECT_LE(overlap.hidden_share(), 1.0);
-              optimizer.zero_grad();
-              EXPECT_EQ(optimizer.last_overlap().exposed, overlap.exposed);
-            }
-          },
-          true, InprocWorld::Backend::shm, config_with(static_plan));
-    }
-  }
-}
-
 // Odd sizes, nothing at all, a number; more than one chunk and one bucket.
 struct Shapes : torch::nn::Module {
   explicit Shapes(torch::Dtype dtype) {
