@@ -137,6 +137,8 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   app.add_flag("--no-stall-check", no_stall_check,
                "Do not report tensors that some ranks have not submitted");
   app.add_flag("--stall-check", stall_check, "Report them (the default)");
+  app.add_flag("--as-horovod", job.as_horovod,
+               "In Python programs, import horovod gets horovod_cpp: scripts for Horovod run as they are");
   app.add_flag("--verbose", job.verbose, "Say what is started where");
   app.add_option("--timeline-filename", job.timeline,
                  "Write what every rank does, as a trace that Perfetto and Chrome show")

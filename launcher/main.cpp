@@ -16,6 +16,7 @@
 #include "launcher/command_line.h"
 #include "launcher/cpu_topology.h"
 #include "launcher/front.h"
+#include "launcher/horovod_names.h"
 #include "launcher/machine_limits.h"
 #include "launcher/program_lookup.h"
 #include "launcher/running_jobs.h"
@@ -35,11 +36,14 @@ std::string own_hostname() {
   return name;
 }
 
+std::filesystem::path own_folder() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+}
+
 // The launcher knows no backend; a companion beside it does.
 int check_build(const ProcessSetup& setup) {
-  std::error_code error;
-  const auto companion =
-      std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "hvd_check_build";
+  const auto companion = own_folder() / "hvd_check_build";
   const std::string path = companion.string();
   char name[] = "hvd_check_build";
   char* const arguments[] = {name, nullptr};
@@ -110,6 +114,15 @@ int run(int argc, char** argv) {
   if (const Status enough = check_machine_limits(plan.options, read_machine_limits()); !enough.is_ok()) {
     std::cerr << "hvdrun: " << enough.message() << std::endl;
     return kExitUsage;
+  }
+  if (plan.options.as_horovod) {
+    const auto names = find_horovod_names(own_folder());
+    if (!names.is_ok()) {
+      std::cerr << "hvdrun: " << names.status().message() << std::endl;
+      return kExitUsage;
+    }
+    plan.options.settings.emplace_back("PYTHONPATH",
+                                       python_path_from(names.value(), environment_value("PYTHONPATH", "")));
   }
   const std::string omp_threads = environment_value("OMP_NUM_THREADS", "");
   plan.cores = plan_cores(allowed_cpus(), plan.options.num_proc, plan.options.bind, omp_threads);
