@@ -7,16 +7,20 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "horovod_cpp/base/text.h"
 #include "launcher/command_line.h"
 #include "launcher/cpu_topology.h"
 #include "launcher/front.h"
 #include "launcher/horovod_names.h"
+#include "launcher/host_list.h"
 #include "launcher/machine_limits.h"
 #include "launcher/program_lookup.h"
 #include "launcher/running_jobs.h"
@@ -34,6 +38,15 @@ std::string own_hostname() {
   char name[HOST_NAME_MAX + 1] = "";
   gethostname(name, sizeof name - 1);
   return name;
+}
+
+Status check_hostfile(const std::string& name, int num_proc) {
+  std::ifstream file(name);
+  std::stringstream content;
+  if (!(content << file.rdbuf()))
+    return Status::invalid_argument(text("--hostfile ", name, ": the file cannot be read, or is empty"));
+  const auto hosts = parse_hostfile(content.str());
+  return hosts.is_ok() ? check_hosts(hosts.value(), own_hostname(), num_proc, "--hostfile") : hosts.status();
 }
 
 std::filesystem::path own_folder() {
@@ -101,6 +114,14 @@ int run(int argc, char** argv) {
   if (line->action == CommandLine::Action::check_build) return check_build(setup);
   if (line->action == CommandLine::Action::dump) return dump(line->dump_process);
   if (line->action == CommandLine::Action::merge_timeline) return merge(line->timeline, 0);
+
+  for (const std::string& remark : line->remarks) std::cerr << "hvdrun: " << remark << std::endl;
+  if (!line->hostfile.empty()) {
+    if (const Status good = check_hostfile(line->hostfile, line->job.num_proc); !good.is_ok()) {
+      std::cerr << "hvdrun: " << good.message() << std::endl;
+      return kExitUsage;
+    }
+  }
 
   JobPlan plan;
   plan.options = std::move(line->job);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -82,6 +83,21 @@ def test_hvdrun_gives_all_names(tmp_path: Path) -> None:
     assert sorted(done.stdout.splitlines()) == ["0.28.1 0 2", "0.28.1 1 2"]
 
 
+@pytest.mark.parametrize("options", [[], ["--fp16-allreduce"]], ids=["plain", "fp16"])
+def test_a_script_for_horovod_runs_as_it_is(tmp_path: Path, options: list[str]) -> None:
+    script = Path(__file__).parent / "horovod_script.py"
+    assert "horovod_cpp" not in script.read_text()
+    launcher = [hvdrun_path(), "-np", "2", "--gloo", "--cycle-time-ms", "1", "--no-prefix", "--no-bind", "--as-horovod"]
+    done = _run([*launcher, sys.executable, str(script), *options], _variables(), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "--cycle-time-ms has no effect" in done.stderr
+    said = json.loads(done.stdout)
+    assert said["losses"][-1] < said["losses"][0] / 2 and said["accuracy"] > 0.9
+    assert said["last"] == 1 and said["total"] == [1.0, 1.0] and said["gathered"] == [0, 1, 1] and said["config"] == {"epochs": 6}
+    assert [one["rank"] for one in said["fingerprints"]] == [0, 1]
+    assert said["fingerprints"][0]["sum"] == said["fingerprints"][1]["sum"], "the ranks' models differ"
+
+
 def test_children_of_a_rank_see_them(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(CHILDREN)
     command = [hvdrun_path(), "-np", "2", "--no-prefix", "--no-bind", "--as-horovod", sys.executable, "script.py"]
@@ -113,7 +129,7 @@ def place(factor):
     return hvd.rank() * factor
 
 if __name__ == "__main__":
-    print(horovod.run(place, (3,), np=2, start_timeout=100))
+    print(horovod.run(place, (3,), np=2, use_gloo=True, use_mpi=False, start_timeout=100))
     try:
         horovod.run(place, (3,), np=2, nonsense=1)
     except TypeError as error:
