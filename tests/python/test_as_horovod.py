@@ -150,6 +150,25 @@ def test_an_installed_horovod_is_left_alone(tmp_path: Path) -> None:
     assert _run(command, variables, tmp_path).stdout == "True\n"
 
 
+def test_elastic_is_what_the_package_has() -> None:
+    script = """
+import sys, types
+import horovod_cpp.as_horovod, horovod_cpp.torch
+import horovod.torch as hvd
+
+ours = types.ModuleType("horovod_cpp.torch.elastic")
+ours.run, ours.TorchState, ours.ElasticSampler = object(), object(), object()
+sys.modules[ours.__name__] = ours
+assert hvd.elastic.run is ours.run
+from horovod.torch.elastic import TorchState
+from horovod.torch.elastic.sampler import ElasticSampler
+assert (TorchState, ElasticSampler) == (ours.TorchState, ours.ElasticSampler)
+print("as it is")
+"""
+    done = _run([sys.executable, "-c", script], _variables(), Path.cwd())
+    assert done.stdout == "as it is\n", done.stderr
+
+
 def test_too_late_to_ask(tmp_path: Path) -> None:
     script = "import horovod\nimport horovod_cpp.as_horovod"
     done = _run([sys.executable, "-c", script], _variables(_installed_horovod(tmp_path)), tmp_path)
