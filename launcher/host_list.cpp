@@ -55,7 +55,6 @@ Result<std::vector<HostSlots>> parse_hostfile(std::string_view content) {
     std::istringstream words(line.substr(0, line.find('#')));
     std::string entry;
     if (!(words >> entry)) continue;
-    const std::string host = entry;
     std::string rest;
     for (std::string word; words >> word;) rest += word;  // "slots = 2" as well
     if (!rest.empty()) entry += rest.starts_with("slots=") ? ":" + rest.substr(6) : ":?";
