@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "horovod_cpp/base/text.h"
+#include "launcher/horovodrun_options.h"
 #include "launcher/host_list.h"
 #include "launcher/option_hints.h"
 
@@ -40,6 +41,7 @@ std::string with_two_dashes(const std::string& argument) {
       argument.find_first_not_of("0123456789", 3) == argument.npos) {
     return "--num-proc=" + argument.substr(3);
   }
+  if (argument == "-hostfile" || argument.starts_with("-hostfile=")) return "-" + argument;
   return argument == "-cb" ? "--check-build" : argument;
 }
 
@@ -82,7 +84,10 @@ constexpr const char* kExamples =
     "Examples:\n"
     "  hvdrun -np 2 ./train --epochs 5\n"
     "  hvdrun -np 4 --output-filename logs python train.py\n"
+    "  hvdrun -np 4 --as-horovod python train_with_horovod.py\n"
     "  hvdrun --check-build\n"
+    "\n"
+    "horovodrun's other options are accepted too; a line says what takes their place.\n"
     "\n"
     "Exit status: that of the rank that failed first (128 + signal if one killed it), 2 for a bad command "
     "line, 126 or 127 if the\n"
@@ -120,6 +125,7 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
                  "Seconds that ranks which meet again wait for one that lives and does not come [30]")
       ->type_name("S");
   app.add_option("-H,--hosts", hosts, "HOST:SLOTS,...; only this host so far")->type_name("LIST");
+  app.add_option("--hostfile", line.hostfile, "The same from a file: HOST slots=N a line")->type_name("FILE");
   app.add_option("--output-filename", job.output_directory, "Also write DIR/rank.N/stdout and stderr")
       ->type_name("DIR");
   app.add_flag("--prefix-output-with-timestamp", job.timestamp, "The time before each line");
@@ -137,6 +143,8 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   app.add_flag("--no-stall-check", no_stall_check,
                "Do not report tensors that some ranks have not submitted");
   app.add_flag("--stall-check", stall_check, "Report them (the default)");
+  app.add_flag("--as-horovod", job.as_horovod,
+               "In Python programs, import horovod gets horovod_cpp: scripts for Horovod run as they are");
   app.add_flag("--verbose", job.verbose, "Say what is started where");
   app.add_option("--timeline-filename", job.timeline,
                  "Write what every rank does, as a trace that Perfetto and Chrome show")
@@ -152,7 +160,18 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
           ->expected(0, 1)
           ->type_name("[PID]");
   app.add_flag("--check-build", check_build, "Say what is built and what can be used here (also -cb)");
-  app.add_flag("--version", version, "Print the version");
+  app.add_flag("-v,--version", version, "Print the version");
+  struct Unneeded {
+    const HorovodrunOption& known;
+    const CLI::Option* given;
+  };
+  std::vector<Unneeded> unneeded;
+  for (const HorovodrunOption& known : horovodrun_options()) {
+    // Not in the help.
+    CLI::Option* const option =
+        known.values == 0 ? app.add_flag(known.names) : app.add_option(known.names)->expected(known.values);
+    unneeded.push_back({known, option->group("")});
+  }
 
   std::vector<std::string> reversed;
   for (auto argument = arguments.rbegin(); argument != arguments.rend(); ++argument)
@@ -222,6 +241,8 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
     return Status::invalid_argument("the program is missing: hvdrun -np N PROGRAM [ARGUMENTS...]");
   if (job.command.front().empty()) return Status::invalid_argument("the program's name is empty");
 
+  if (!hosts.empty() && !line.hostfile.empty())
+    return Status::invalid_argument("--hosts and --hostfile exclude each other");
   if (!hosts.empty()) {
     const auto list = parse_hosts(hosts);
     if (!list.is_ok()) return list.status();
@@ -249,6 +270,10 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
           text(option, " ", word, ": expected a number of seconds from 0 to 1000000"));
     }
     value = *number;
+  }
+  for (const auto& [known, given] : unneeded) {
+    if (std::string remark = remark_on(known); given->count() > 0 && !remark.empty())
+      line.remarks.push_back(std::move(remark));
   }
   job.prefix = !no_prefix;
   job.bind = !no_bind;

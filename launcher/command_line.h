@@ -21,8 +21,10 @@ struct CommandLine {
   Action action = Action::run;
   JobOptions job;
   std::string message;
-  int dump_process = 0;  // a hvdrun; 0: the only one
-  std::string timeline;  // the file that ranks have named
+  std::vector<std::string> remarks;  // on options without effect: a line each, for the user
+  std::string hostfile;              // whose hosts are to be checked, as --hosts are here
+  int dump_process = 0;              // a hvdrun; 0: the only one
+  std::string timeline;              // the file that ranks have named
 };
 
 // `arguments` without the program's own name. Options end where the program's

@@ -1,6 +1,7 @@
 #include "launcher/host_list.h"
 
 #include <charconv>
+#include <sstream>
 
 #include "horovod_cpp/base/text.h"
 
@@ -47,12 +48,34 @@ Result<std::vector<HostSlots>> parse_hosts(std::string_view list) {
   return hosts;
 }
 
-Status check_hosts(const std::vector<HostSlots>& hosts, std::string_view own_hostname, int num_proc) {
+Result<std::vector<HostSlots>> parse_hostfile(std::string_view content) {
+  std::vector<HostSlots> hosts;
+  std::istringstream lines{std::string(content)};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line.substr(0, line.find('#')));
+    std::string entry;
+    if (!(words >> entry)) continue;
+    std::string rest;
+    for (std::string word; words >> word;) rest += word;  // "slots = 2" as well
+    if (!rest.empty()) entry += rest.starts_with("slots=") ? ":" + rest.substr(6) : ":?";
+    const auto parsed = parse_hosts(entry);
+    if (!parsed.is_ok() || parsed.value().size() != 1) {
+      return Status::invalid_argument(
+          text("--hostfile: \"", line, "\" is not HOST slots=N, for example localhost slots=2"));
+    }
+    hosts.push_back(parsed.value().front());
+  }
+  if (hosts.empty()) return Status::invalid_argument("--hostfile: there is no host in it");
+  return hosts;
+}
+
+Status check_hosts(const std::vector<HostSlots>& hosts, std::string_view own_hostname, int num_proc,
+                   std::string_view option) {
   long long slots = 0;
   for (const auto& [host, count] : hosts) {
     if (!is_this_host(host, own_hostname)) {
       return Status::invalid_argument(
-          text("--hosts: ", host,
+          text(option, ": ", host,
                " is another host, and starting ranks on other hosts comes later; use "
                "mpirun for now"));
     }
@@ -60,7 +83,7 @@ Status check_hosts(const std::vector<HostSlots>& hosts, std::string_view own_hos
   }
   if (slots < num_proc) {
     return Status::invalid_argument(
-        text("-np ", num_proc, ", but --hosts has only ", slots, slots == 1 ? " slot" : " slots"));
+        text("-np ", num_proc, ", but ", option, " has only ", slots, slots == 1 ? " slot" : " slots"));
   }
   return {};
 }

@@ -27,6 +27,7 @@ struct JobOptions {
   bool timestamp = false;        // the time before each line
   std::string output_directory;  // also write rank.N/stdout and rank.N/stderr there; empty: do not
   bool verbose = false;
+  bool as_horovod = false;  // import horovod in a rank's Python gets horovod_cpp
   std::string
       timeline;  // file that the ranks' timelines become in the end; empty: none, or as HVD_TIMELINE says
   // After a rank has failed, the others have this long to end by themselves …

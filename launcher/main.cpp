@@ -7,15 +7,20 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "horovod_cpp/base/text.h"
 #include "launcher/command_line.h"
 #include "launcher/cpu_topology.h"
 #include "launcher/front.h"
+#include "launcher/horovod_names.h"
+#include "launcher/host_list.h"
 #include "launcher/machine_limits.h"
 #include "launcher/program_lookup.h"
 #include "launcher/running_jobs.h"
@@ -35,11 +40,23 @@ std::string own_hostname() {
   return name;
 }
 
+Status check_hostfile(const std::string& name, int num_proc) {
+  std::ifstream file(name);
+  std::stringstream content;
+  if (!(content << file.rdbuf()))
+    return Status::invalid_argument(text("--hostfile ", name, ": the file cannot be read, or is empty"));
+  const auto hosts = parse_hostfile(content.str());
+  return hosts.is_ok() ? check_hosts(hosts.value(), own_hostname(), num_proc, "--hostfile") : hosts.status();
+}
+
+std::filesystem::path own_folder() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+}
+
 // The launcher knows no backend; a companion beside it does.
 int check_build(const ProcessSetup& setup) {
-  std::error_code error;
-  const auto companion =
-      std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "hvd_check_build";
+  const auto companion = own_folder() / "hvd_check_build";
   const std::string path = companion.string();
   char name[] = "hvd_check_build";
   char* const arguments[] = {name, nullptr};
@@ -98,6 +115,14 @@ int run(int argc, char** argv) {
   if (line->action == CommandLine::Action::dump) return dump(line->dump_process);
   if (line->action == CommandLine::Action::merge_timeline) return merge(line->timeline, 0);
 
+  for (const std::string& remark : line->remarks) std::cerr << "hvdrun: " << remark << std::endl;
+  if (!line->hostfile.empty()) {
+    if (const Status good = check_hostfile(line->hostfile, line->job.num_proc); !good.is_ok()) {
+      std::cerr << "hvdrun: " << good.message() << std::endl;
+      return kExitUsage;
+    }
+  }
+
   JobPlan plan;
   plan.options = std::move(line->job);
   const auto program =
@@ -110,6 +135,15 @@ int run(int argc, char** argv) {
   if (const Status enough = check_machine_limits(plan.options, read_machine_limits()); !enough.is_ok()) {
     std::cerr << "hvdrun: " << enough.message() << std::endl;
     return kExitUsage;
+  }
+  if (plan.options.as_horovod) {
+    const auto names = find_horovod_names(own_folder());
+    if (!names.is_ok()) {
+      std::cerr << "hvdrun: " << names.status().message() << std::endl;
+      return kExitUsage;
+    }
+    plan.options.settings.emplace_back("PYTHONPATH",
+                                       python_path_from(names.value(), environment_value("PYTHONPATH", "")));
   }
   const std::string omp_threads = environment_value("OMP_NUM_THREADS", "");
   plan.cores = plan_cores(allowed_cpus(), plan.options.num_proc, plan.options.bind, omp_threads);

@@ -7,7 +7,7 @@
 
 namespace hvd::launcher {
 
-// One line about `option` ("--hots" or "--hots=a:1"): what to do instead if horovodrun or mpirun has it, else
+// One line about `option` ("--hots" or "--hots=a:1"): what to do instead if mpirun has it, else
 // the name in `known` that is nearest, if one is near.
 std::string hint_for_unknown_option(std::string_view option, const std::vector<std::string>& known);
 

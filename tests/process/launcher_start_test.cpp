@@ -221,6 +221,23 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"Folder", {"-np", "2", "/tmp"}, 126, "directory"}),
     [](const auto& info) { return info.param.name; });
 
+TEST(LauncherStart, ReadsAHostfile) {
+  char folder[] = "/tmp/hvd_hostfile.XXXXXX";
+  ASSERT_NE(mkdtemp(folder), nullptr);
+  const std::string file = text(folder, "/hosts");
+  std::ofstream(file) << "localhost slots=2\n";
+  LauncherJob enough({"-np", "2", "--hostfile", file, "--autotune", "true"});
+  EXPECT_EQ(enough.finish(), 0) << enough.both();
+  EXPECT_NE(enough.both().find("hvdrun: --autotune has no effect: "), std::string::npos) << enough.both();
+  LauncherJob many({"-np", "3", "--hostfile", file, "true"});
+  EXPECT_EQ(many.finish(), 2);
+  EXPECT_NE(many.both().find("--hostfile has only 2 slots"), std::string::npos) << many.both();
+  LauncherJob missing({"-np", "3", "--hostfile", file + ".no", "true"});
+  EXPECT_EQ(missing.finish(), 2);
+  EXPECT_NE(missing.both().find("the file cannot be read"), std::string::npos) << missing.both();
+  std::filesystem::remove_all(folder);
+}
+
 TEST(LauncherStart, ExplainsScriptsThatCannotRun) {
   char name[] = "/tmp/hvdrun-test-script-XXXXXX";
   const int fd = mkstemp(name);

@@ -38,3 +38,11 @@ class UnavailableError(HorovodInternalError):
 
 class NotInitializedError(ValueError):
     """``init()`` has not been called, or ``shutdown()`` has."""
+
+
+class HostsUpdatedInterrupt(RuntimeError):
+    """Ranks are to join or leave an elastic job; its state is whole. skip_sync: only leave, so that nobody needs the state."""
+
+    def __init__(self, skip_sync: bool = False) -> None:
+        super().__init__("ranks are to join or leave this job")
+        self.skip_sync = skip_sync

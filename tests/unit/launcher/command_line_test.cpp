@@ -103,8 +103,9 @@ TEST(CommandLine, RefusesInOneClearLine) {
   EXPECT_NE(refusal({"-np", "2", ""}).find("name is empty"), std::string::npos);
   EXPECT_EQ(refusal({"-np", "2", "--vrebose", "p"}), "there is no option --vrebose; did you mean --verbose?");
   EXPECT_EQ(refusal({"-np", "2", "--qqqqqqqq", "p"}), "there is no option --qqqqqqqq; see hvdrun --help");
-  EXPECT_NE(refusal({"-np", "2", "--max-np", "4", "p"}).find("grow"), std::string::npos);
-  EXPECT_NE(refusal({"-np", "2", "--hostfile=x", "p"}).find("mpirun"), std::string::npos);
+  EXPECT_NE(refusal({"-np", "2", "--mca", "x", "p"}).find("mpirun"), std::string::npos);
+  EXPECT_NE(refusal({"-np", "2", "--hostfile=x", "-H", "localhost:2", "p"}).find("exclude"),
+            std::string::npos);
   EXPECT_NE(refusal({"-np", "2", "--start-timeout", "soon", "p"}).find("--start-timeout soon"),
             std::string::npos);
   EXPECT_NE(refusal({"-np", "2", "--kill-grace", "-1", "p"}).find("--kill-grace"), std::string::npos);
@@ -141,6 +142,24 @@ TEST(HostList, CountsSlots) {
   ASSERT_TRUE(hosts.is_ok());
   EXPECT_TRUE(check_hosts(hosts.value(), "box", 5).is_ok());
   EXPECT_EQ(check_hosts(hosts.value(), "box", 6).message(), "-np 6, but --hosts has only 5 slots");
+}
+
+TEST(HostList, IsAFileToo) {
+  const auto hosts =
+      parse_hostfile("# ours\nlocalhost slots=2\n\n  box  slots = 3 # three\n127.0.0.1:1\n::1\n");
+  EXPECT_FALSE(hosts.is_ok()) << "an address of IPv6 is in brackets";
+  auto good = parse_hostfile("# ours\nlocalhost slots=2\n\n  box  slots = 3 # three\n127.0.0.1:1\n[::1]");
+  ASSERT_TRUE(good.is_ok()) << good.status().message();
+  ASSERT_EQ(good->size(), 4u);
+  EXPECT_EQ(good->at(1).host, "box");
+  EXPECT_EQ(good->at(1).slots, 3);
+  EXPECT_TRUE(check_hosts(good.value(), "box", 7).is_ok());
+  EXPECT_EQ(check_hosts(good.value(), "box", 8, "--hostfile").message(),
+            "-np 8, but --hostfile has only 7 slots");
+  for (const char* content :
+       {"", "# none\n", "a slots=0", "a slots", "a max_slots=2", "a,b", "a:1 slots=2"}) {
+    EXPECT_FALSE(parse_hostfile(content).is_ok()) << '"' << content << '"';
+  }
 }
 
 TEST(HostList, RefusesNonsense) {

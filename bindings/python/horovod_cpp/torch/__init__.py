@@ -48,12 +48,14 @@ from .reductions import (
     reducescatter,
     reducescatter_async,
 )
+from .sync_batch_norm import SyncBatchNorm
 
 __all__ = [
     *_common,
     "Compression",
     "Compressor",
     "DistributedOptimizer",
+    "SyncBatchNorm",
     "allgather",
     "allgather_async",
     "allgather_object",

@@ -1,0 +1,5 @@
+"""Data of an elastic job."""
+
+from . import ElasticSampler
+
+__all__ = ["ElasticSampler"]

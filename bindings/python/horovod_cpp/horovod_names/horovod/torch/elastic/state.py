@@ -1,0 +1,5 @@
+"""What an elastic job keeps."""
+
+from . import TorchState
+
+__all__ = ["TorchState"]

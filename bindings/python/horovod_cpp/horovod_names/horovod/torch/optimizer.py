@@ -1,0 +1,5 @@
+"""The optimizer that averages gradients."""
+
+from horovod_cpp.torch.optimizer import DistributedOptimizer
+
+__all__ = ["DistributedOptimizer"]
