@@ -20,6 +20,7 @@ from torch.nn import functional
 import horovod_cpp.torch as hvd
 from char_gpt_model import CharGpt
 from shared.runs import (
+    HelpFormatter,
     Progress,
     add_run_options,
     load_checkpoint,
@@ -33,6 +34,11 @@ from shared.runs import (
 
 HELD_OUT_WINDOWS = 48
 ENOUGH_BYTES = 100_000
+TRY_NEXT = """Try next:
+  hvdrun -np 2 python examples/char_gpt.py --text my-book.txt --steps 2000
+  hvdrun -np 2 python examples/char_gpt.py --checkpoint /tmp/gpt.pt --stop-after 100
+  hvdrun -np 3 python examples/char_gpt.py --checkpoint /tmp/gpt.pt --resume      go on, with another rank
+then read this file: the lines with hvd. are what data parallelism adds."""
 
 
 def default_text() -> list[Path]:
@@ -158,21 +164,22 @@ def train(options: argparse.Namespace) -> None:
 
 
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Learns to write with a small transformer, on one or many ranks.")
+    what = "Learns to write, one character after the other, with a small transformer, on one or many ranks."
+    parser = argparse.ArgumentParser(description=what, epilog=TRY_NEXT, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--text", type=Path, nargs="+", help="files to learn, one after the other; without: the licences of Debian, or Python's library")
     add("--global-batch-size", type=positive, default=24, help="pieces of text per step over all ranks: the same training on any number")
     add("--context", type=positive, default=64, help="characters that the model sees at most")
-    add("--layers", type=positive, default=4)
+    add("--layers", type=positive, default=4, help="of attention and two linear layers each")
     add("--heads", type=positive, default=6, help="of attention, in each layer")
     add("--width", type=positive, default=192, help="of the vectors between layers; a multiple of --heads")
-    add("--dropout", type=float, default=0)
+    add("--dropout", type=float, default=0.0, help="share of values that are left out while learning")
     add("--steps", type=positive, default=300, help="the whole training, over which the learning rate falls")
     add("--stop-after", type=positive, help="stop and save at this step already: --resume goes on")
     add("--evaluate-every", type=positive, default=50, help="steps between evaluations on the last tenth of the text")
     add("--learning-rate", type=float, default=3e-3, help="the highest")
     add("--warmup-steps", type=int, default=30, help="until it is reached")
-    add("--weight-decay", type=float, default=0.1)
+    add("--weight-decay", type=float, default=0.1, help="of everything but norms")
     add("--clip", type=float, default=1, help="longest gradient")
     add("--prompt", default="The ", help="how the sample begins")
     add("--sample-length", type=int, default=400, help="characters that rank 0 writes at the end")

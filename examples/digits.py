@@ -18,6 +18,7 @@ from torch.nn import functional
 
 import horovod_cpp.torch as hvd
 from shared.runs import (
+    HelpFormatter,
     Progress,
     add_run_options,
     load_checkpoint,
@@ -30,6 +31,12 @@ from shared.runs import (
 )
 
 TEST_IMAGES = 297
+TRY_NEXT = """Try next:
+  hvdrun -np 2 python examples/digits.py                                        twice the batch on two ranks
+  hvdrun -np 2 python examples/digits.py --checkpoint /tmp/digits.pt --epochs 3
+  hvdrun -np 3 python examples/digits.py --checkpoint /tmp/digits.pt --resume   go on, with another rank
+  hvdrun -np 2 python examples/digits.py --global-batch-size 64 --parameters-digest
+then read this file: the lines with hvd. are what data parallelism adds."""
 
 
 def make_network() -> nn.Module:
@@ -126,9 +133,8 @@ def train(options: argparse.Namespace) -> None:
 
 
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Learns 8 x 8 handwritten digits with a small convolutional network, on one or many ranks."
-    )
+    what = "Learns 8 x 8 handwritten digits with a small convolutional network, on one or many ranks."
+    parser = argparse.ArgumentParser(description=what, epilog=TRY_NEXT, formatter_class=HelpFormatter)
     parser.add_argument("--epochs", type=positive, default=10, help="train until this many epochs are done")
     parser.add_argument("--batch-size", type=positive, default=32, help="images per rank and step")
     parser.add_argument(

@@ -27,6 +27,13 @@ def positive(word: str) -> int:
     return number
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults are shown where there are some, and lines stay as they are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def add_run_options(parser: argparse.ArgumentParser, when: str) -> None:
     """Options that every training example has. when: when rank 0 saves, "after each epoch"."""
     parser.add_argument("--seed", type=int, default=1, help="of the initial parameters and of everything else that is random")
@@ -73,7 +80,7 @@ def load_checkpoint(options: argparse.Namespace, model: torch.nn.Module, optimiz
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             done = saved["done"]
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever is wrong with the file: every rank is told
             failure = f"cannot go on from {options.checkpoint}: {error}"
     done, failure = hvd.broadcast_object((done, failure), 0)
     if failure is not None:
