@@ -21,7 +21,7 @@ CLASSES = 100
 
 
 def make_model() -> nn.Module:
-    """For images of 3 x 32 x 32: 298,500 parameters."""
+    """For images of 3 x 32 x 32: 298,372 parameters."""
 
     def stage(inputs: int, outputs: int) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
