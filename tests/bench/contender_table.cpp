@@ -77,13 +77,32 @@ StartPlan mpich(const std::string& mpiexec, const std::string& program, int rank
 // Its launcher calls mpirun and binds no rank to a core: a rank has threads.
 StartPlan horovod(const std::string& python, const std::string& mode, int ranks, const Surroundings& around) {
   Words command{python, "-m", "horovod.runner.launch", "-np", std::to_string(ranks)};
-  add_to(command, python_program(python, {"horovod_torch.py", mode}, around));
+  add_to(command, python_program(python, {"horovod_torch.py", "horovod.torch", mode}, around));
   StartPlan plan = plan_of(std::move(command), ranks);
   plan.environment = open_mpi_environment(around);
   plan.environment.emplace_back("HOROVOD_CYCLE_TIME", "0.1");
   // The launcher tells mpirun that there are as many slots as ranks, so it does not see when cores are too few.
   if (ranks > around.cores) plan.environment.emplace_back("OMPI_MCA_mpi_yield_when_idle", "1");
   add_to(plan.environment, python_environment(around));
+  return plan;
+}
+
+// Where a build has the Python package; its extension's name depends on the Python it is for.
+std::string python_package(const Surroundings& around) { return around.bin + "/../python"; }
+
+bool has_python_package(const Surroundings& around) {
+  std::error_code ignored;  // no folder: no package
+  const std::filesystem::directory_iterator files(python_package(around) + "/horovod_cpp", ignored);
+  return std::any_of(begin(files), end(files),
+                     [](const auto& file) { return file.path().filename().string().starts_with("_core."); });
+}
+
+// Horovod's interface has the same program for both, which says whose it is.
+StartPlan own_python(const std::string& mode, int ranks, const Surroundings& around) {
+  StartPlan plan = hvdrun(
+      around, python_program(around.python, {"horovod_torch.py", "horovod_cpp.torch", mode}, around), ranks);
+  plan.environment = python_environment(around);
+  plan.environment.emplace_back("PYTHONPATH", python_package(around));
   return plan;
 }
 
@@ -114,7 +133,8 @@ const std::vector<ContenderRow>& contender_table() {
       {"epochs", "horovod_cpp: the steady state, gradients in memory that ranks share", nullptr},
       {"hooks", "horovod_cpp: DistributedOptimizer of LibTorch, a whole backward or step", nullptr},
       {"sharded", "horovod_cpp: ShardedOptimizer of LibTorch, the end of a step", nullptr},
-      {"python", "horovod_cpp: Python, once it exists", nullptr},
+      {"python", "horovod_cpp: Python, every torch tensor averaged, or DistributedOptimizer", nullptr},
+      {"python-group", "horovod_cpp: Python, the same tensors as one group", nullptr},
       {"alone", "LibTorch, the same backward or step without communication", nullptr},
       {"floor", "no communication: a = b = a + b with all cores", nullptr},
   };
@@ -130,7 +150,6 @@ const ContenderRow* find_contender(const std::string& key) {
 
 Result<StartPlan> start_plan(const ContenderRow& row, int ranks, const Surroundings& around) {
   const std::string key = row.key;
-  if (key == "python") return Status::unavailable("the Python binding does not exist yet");
   const std::string peer = text(around.peers, "/", row.peer != nullptr ? row.peer : "");
   StartPlan plan;
   std::string needed;  // whose absence says that it is not installed
@@ -168,6 +187,11 @@ Result<StartPlan> start_plan(const ContenderRow& row, int ranks, const Surroundi
   } else if (key == "horovod" || key == "horovod-group") {
     needed = peer + "/bin/python";
     plan = horovod(needed, key == "horovod" ? "each" : "group", ranks, around);
+  } else if (key == "python" || key == "python-group") {
+    if (!has_python_package(around))
+      return Status::unavailable(text("not built: there is no Python package in ", python_package(around)));
+    needed = around.python;
+    plan = own_python(key == "python" ? "each" : "group", ranks, around);
   } else if (key == "session" || key == "epochs") {
     needed = around.bin + "/hvd_bench_own";
     plan = hvdrun(around, {needed, key}, ranks);

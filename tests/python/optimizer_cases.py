@@ -225,6 +225,25 @@ def state_is_broadcast() -> None:
     assert states[0] and all(state == states[0] for state in states)
 
 
+def joins() -> None:
+    """Rank r has data for r + 1 steps: the average is over all ranks, and who has joined adds zeros."""
+    net, reference = model(), model()
+    optimizer = hvd.DistributedOptimizer(sgd(net.parameters()), net.named_parameters())
+    plain = sgd(reference.parameters())
+    steps = batches(hvd.size())
+    for number in range(hvd.rank() + 1):
+        optimizer.zero_grad()
+        loss_of(net, steps[number][hvd.rank()]).backward()
+        optimizer.step()
+        plain.zero_grad()
+        for rank in range(number, hvd.size()):
+            (loss_of(reference, steps[number][rank]) / hvd.size()).backward()
+        plain.step()
+        for mine, right in zip(net.parameters(), reference.parameters()):
+            torch.testing.assert_close(mine, right)
+    assert hvd.join() == hvd.size() - 1
+
+
 def mistakes() -> None:
     net = model()
     names = list(net.named_parameters())

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.parametrize("count", [2, 3])
         cases.in_process_set,
         cases.parameters_added,
         cases.state_is_broadcast,
+        cases.joins,
         cases.mistakes,
     ],
     ids=lambda case: case.__name__,

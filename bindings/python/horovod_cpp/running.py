@@ -41,7 +41,10 @@ def run(
     """Calls func(*args, **kwargs) on `np` ranks and returns their results, in the order of ranks.
 
     func: calls init() itself. It, its arguments and its results are pickled; with cloudpickle installed also functions of this script and
-    lambdas. env: variables besides this process's own. hvdrun_args: further options of hvdrun. What ranks print is printed here.
+    lambdas.
+    np: how many ranks, all on this host. What they print is printed here.
+    env: variables besides this process's own.
+    hvdrun_args: further options of hvdrun. verbose: hvdrun says what it starts.
     Raises what the first rank that failed has raised, with its traceback as __cause__; HorovodInternalError if a rank ended otherwise.
     """
     if np < 1:

@@ -1,21 +1,22 @@
-"""Ranks of Horovod's torch binding: horovod_torch.py each|group, started by its own launcher."""
+"""Ranks of Horovod's interface: horovod_torch.py horovod.torch|horovod_cpp.torch each|group, started by that package's launcher."""
+import importlib
 import sys
 
-import horovod
-import horovod.torch as hvd
 import torch
 
 from bench_rank import Contender, Gradients, join, obey
 from models import Step
 
-TITLE = f"Horovod {horovod.__version__}"
+PACKAGE = sys.argv[1].partition(".")[0]
+hvd = importlib.import_module(sys.argv[1])
+TITLE = f"{ {'horovod': 'Horovod', 'horovod_cpp': 'horovod_cpp Python'}[PACKAGE]} {importlib.import_module(PACKAGE).__version__}"
 
 
 class Each(Contender):
-    """Every tensor on its own and by name, all on their way at once: Horovod fuses those that its next cycle finds."""
+    """Every tensor on its own and by name, in place, all on their way at once, as scripts without DistributedOptimizer do it."""
 
     def __init__(self, workload):
-        self.title = f"{TITLE}, every tensor averaged"
+        self.title = f"{TITLE}, every tensor averaged: allreduce_async_, then synchronize"
         self.names = [f"{workload.name}/{name}" for name in workload.shapes]
         self.gradients = Gradients(torch.zeros(shape) for shape in workload.shapes.values())
 
@@ -36,11 +37,11 @@ class Each(Contender):
 
 
 class Group(Each):
-    """All tensors in one call: a cycle waits until it has them all."""
+    """All tensors in one call, which are reduced together."""
 
     def __init__(self, workload):
         super().__init__(workload)
-        self.title = f"{TITLE}, all tensors averaged as one group"
+        self.title = f"{TITLE}, all tensors averaged as one group: grouped_allreduce_"
         self.name = workload.name
 
     def run(self):
@@ -59,7 +60,7 @@ def step(workload, grouped):
 def main():
     hvd.init()
     join(hvd.rank(), hvd.size())
-    grouped = sys.argv[1] == "group"
+    grouped = sys.argv[2] == "group"
     obey(lambda workload: step(workload, grouped) if workload.is_step else (Group if grouped else Each)(workload))
     hvd.shutdown()
 

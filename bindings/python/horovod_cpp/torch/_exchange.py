@@ -24,7 +24,7 @@ from ._starting import start_allreduce
 from ._tensors import TorchTensors
 from .compression import BF16Compressor, FP16Compressor, NoneCompressor
 
-_DENSE, _PIECES, _SPARSE = 1, 2, 1  # facts of a group: gradients in one piece, in more; sparse ones
+_FACTS = 3  # of a group: whether it has dense gradients, whether those come in more than one piece, whether it has sparse ones
 
 
 class GradientExchange:
@@ -200,23 +200,25 @@ class GradientExchange:
         self._communicates &= self._has_gradients
         if not self._communicates:
             return
-        facts: list[int] = []
+        facts: list[bool] = []
         for group in self.groups:
-            dense = sparse = 0
+            has_dense, has_more, has_sparse = group.is_sent, False, False
             for slot in group.slots:
                 gradient = slot.parameter.grad
                 if group.is_sent:
-                    dense = max(dense, _DENSE if gradient is None else _PIECES)
+                    has_more |= gradient is not None
                 elif slot.is_dirty and gradient is not None:
                     is_sparse = gradient.layout != torch.strided and not self._sparse_as_dense
-                    dense, sparse = max(dense, not is_sparse), max(sparse, is_sparse)
-            facts += (dense, sparse)
-        self._submit_facts([*facts, 0])
+                    has_dense |= not is_sparse
+                    has_sparse |= is_sparse
+            facts += (has_dense, has_more, has_sparse)
+        self._submit_facts([*facts, False])
 
-    def _submit_facts(self, facts: list[int]) -> None:
-        tensor = self._facts = torch.tensor(facts, dtype=torch.uint8)
+    def _submit_facts(self, facts: list[bool]) -> None:
+        """Whether it is so on any rank: the sum of bool, to which a rank that has joined adds nothing."""
+        tensor = self._facts = torch.tensor(facts)
         index = self._world.declare(
-            f"{self._label}: which gradients there are", OpKind.allreduce, self._set, _core.DataType.uint8, (len(facts),), op=ReduceOp.max
+            f"{self._label}: which gradients there are", OpKind.allreduce, self._set, _core.DataType.bool, (len(facts),), op=ReduceOp.sum
         )
         self._facts_pending = self._world.session.submit(index, tensor.data_ptr(), tensor.data_ptr(), tensor)
 
@@ -226,18 +228,18 @@ class GradientExchange:
         assert self._facts_pending is not None and self._facts is not None
         self._facts_pending.wait()
         facts = self._facts.tolist()
-        self.is_discarded = bool(facts[-1])
+        self.is_discarded = facts[-1]
         self._sparse = SparseRound(self._label, self._op, self._prescale * self._postscale, self._process_set)
         self._more: list[tuple[SlotGroup, list[torch.Tensor], list[_core.Pending]]] = []
         for number, group in enumerate(self.groups):
-            dense, sparse = facts[2 * number : 2 * number + 2]
-            if not group.is_sent and (dense or self.is_discarded):
+            has_dense, has_more, has_sparse = facts[_FACTS * number : _FACTS * (number + 1)]
+            if not group.is_sent and (has_dense or self.is_discarded):
                 self._send(group)
             if self.is_discarded:
                 continue
-            if dense == _PIECES:
+            if has_more:
                 self._send_more(group)
-            if sparse and not dense:
+            if has_sparse and not has_dense:
                 for slot in group.slots:
                     self._sparse.send(slot)
 
@@ -297,7 +299,7 @@ class GradientExchange:
         self._is_open = False
         self.is_discarded = True
         if self._communicates:
-            self._submit_facts([0] * (2 * len(self.groups)) + [1])
+            self._submit_facts([False] * (_FACTS * len(self.groups)) + [True])
             assert self._facts_pending is not None
             self._leftovers.append(self._facts_pending)
             for group in self.groups:

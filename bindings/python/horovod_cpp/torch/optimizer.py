@@ -96,6 +96,7 @@ class _DistributedOptimizer(torch.optim.Optimizer):
             exchange.end_step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        """The wrapped optimizer's; what was accumulated and not reduced yet is gone, too, and so is a dropped step."""
         super().zero_grad(set_to_none)
         if self._hvd_exchange is not None:
             self._hvd_exchange.forget()
