@@ -49,7 +49,7 @@ compares them. [migration.md](migration.md) is for those who come from Horovod o
 happens when ranks end.
 
 `hvd` below is `horovod_cpp.torch` or `horovod_cpp.numpy`. What "Everywhere" lists is in both, and in `horovod_cpp` itself, which imports no framework.
-Tensors are on the CPU so far. Not there yet: CUDA tensors, Adasum, SyncBatchNorm, elastic training and the steady state's epochs (steps are
+Tensors are on the CPU so far. Not there yet: CUDA tensors, Adasum, elastic training and the steady state's epochs (steps are
 negotiated); `horovod_cpp.__version__` says which release it is.
 """
 
