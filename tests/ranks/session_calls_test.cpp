@@ -31,7 +31,7 @@ Submission submission_of(Session& session, const std::string& name, std::vector<
 }
 
 // Of all ranks, each with 1, 2, … in every element.
-float sum_over(int size) { return static_cast<float>(size * (size + 1) / 2); }
+float sum_over(int size) { return static_cast<float>(size * (size + 1)) / 2.0F; }
 
 TEST_P(Calls, SumOverAnyNumberOfRanks) {
   for (const int size : {1, 2, 3, 5, 7}) {

@@ -133,7 +133,7 @@ TEST(PlanArena, CostsOneCopyOfTheGradients) {
     bytes += 4 * items.back().count;
   }
   const ArenaPlan plan = plan_arena(items, order, std::size_t{1} << 20U, ReduceOp::sum, 1.0, false);
-  EXPECT_LT(plan.epochs.payload_bytes, bytes + 161 * 64);
+  EXPECT_LT(plan.epochs.payload_bytes, bytes + std::size_t{161} * 64);
   EXPECT_LT(EpochLayout(plan.epochs).total_bytes, bytes + bytes / 500);
 }
 

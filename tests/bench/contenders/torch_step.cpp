@@ -30,8 +30,8 @@ class Step final : public Contender {
   std::string title() const override {
     if (!distributed_) return "the same step, no communication";
     if (steps_ == 0) return "horovod_cpp DistributedOptimizer";
-    return text("horovod_cpp DistributedOptimizer; backward hides ", std::lround(100 * hidden_shares_ / steps_),
-                " % of the communication");
+    return text("horovod_cpp DistributedOptimizer; backward hides ",
+                std::lround(100 * hidden_shares_ / steps_), " % of the communication");
   }
 
   void fill(int repetition) override {
