@@ -83,15 +83,16 @@ look_at_libraries() {
   done
 }
 
-# Every header of the core compiles alone, and finds what it includes. Headers that see torch take long: the source of the same name
+# Every header compiles alone, and finds what it includes. Headers that see torch take long: the source of the same name
 # shows it, by including its own header before anything else.
 look_at_headers() {
   local header source first
-  (cd "$prefix/include" && find horovod_cpp -name '*.h' ! -path 'horovod_cpp/torch*') |
+  (cd "$prefix/include" && find horovod_cpp -name '*.h' ! -path 'horovod_cpp/torch*' && echo horovod_cpp/torch/step_overlap.h) |
     xargs -n 1 -P "$jobs" sh -c 'echo "#include <$1>" | "$CXX" -std=c++20 -Wall -Wextra -Werror -fsyntax-only -I "$0" -x c++ -' "$prefix/include" ||
     fail "a header does not compile alone"
   for header in "$prefix"/include/horovod_cpp/torch/*.h; do
     header=$(basename "$header" .h)
+    [ "$header" != step_overlap ] || continue # sees no torch
     source=$prefix/share/horovod_cpp/bindings/torch/$header.cpp
     first=$(grep -m 1 '^#include' "$source") || fail "$source is not installed"
     [ "$first" = "#include \"horovod_cpp/torch/$header.h\"" ] || fail "$source includes $first before its own header"
