@@ -258,8 +258,8 @@ TEST(EpochsCosts, NoMessage) {
       own.close({});
       ASSERT_TRUE(own.wait(soon()).has_value());
     }
-    // Who is through first may have begun the round in which all meet.
-    EXPECT_LE(member.messages.calls() - before, 1);
+    // Each of the others who is through may have begun a round, in which all meet.
+    EXPECT_LE(member.messages.calls() - before, 2);
   });
 }
 
