@@ -41,8 +41,9 @@ constexpr std::string_view kOurs[] = {
 
 // Used by the build and by the tests.
 constexpr std::string_view kNotSettings[] = {
-    "HVD_BENCH_",   "HVD_CUDA_INCLUDE", "HVD_EXPECT_PROBE", "HVD_JOBS",      "HVD_NCCL_INCLUDE", "HVD_PYTHON",
-    "HVD_STANDIN_", "HVD_TEST_",        "HVD_TORCH_PREFIX", "HOROVOD_WITH_", "HOROVOD_WITHOUT_",
+    "HVD_BENCH_",       "HVD_CUDA_INCLUDE", "HVD_EXPECT_PROBE", "HVD_JOBS",  "HVD_NCCL_INCLUDE",
+    "HVD_PYTHON",       "HVD_SKIP_APT",     "HVD_STANDIN_",     "HVD_TEST_", "HVD_TORCH_INDEX_URL",
+    "HVD_TORCH_PREFIX", "HOROVOD_WITH_",    "HOROVOD_WITHOUT_",
 };
 
 struct Foreign {

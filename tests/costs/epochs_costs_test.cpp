@@ -15,9 +15,8 @@
 #include "horovod_cpp/coordinator/epochs.h"
 #include "tests/costs/allocations.h"
 #include "tests/costs/copies.h"
+#include "tests/costs/counted_session.h"
 #include "tests/costs/system_calls.h"
-#include "tests/harness/faulty_transport.h"
-#include "tests/harness/inproc_world.h"
 #include "tests/harness/process_case.h"
 #include "tests/harness/process_job.h"
 #include "tests/harness/run_ranks.h"
@@ -56,11 +55,7 @@ void with_epochs(int ranks, const std::function<void(Member&)>& body, bool wants
   InprocWorld world(ranks);
   AllEpochs all(static_cast<std::size_t>(ranks));
   run_ranks(ranks, [&](RankScope& scope) {
-    SessionParts parts = world.parts(scope.rank());
-    auto counting = std::make_unique<FaultyTransport>(std::move(parts.control), TransportFaults{});
-    const FaultyTransport& messages = *counting;
-    parts.control = std::move(counting);
-    auto session = Session::create(std::move(parts));
+    auto [session, messages] = open_counted_session(world, scope.rank());
     ASSERT_TRUE(session.is_ok()) << session.status().message();
     const PortGuard guard = scope.guard_local(**session);
     const Work opened = (*session)->open_epochs(
@@ -69,7 +64,7 @@ void with_epochs(int ranks, const std::function<void(Member&)>& body, bool wants
         });
     ASSERT_TRUE(opened.wait(soon()).is_ok());
     ASSERT_TRUE((*session)->barrier().wait(soon()).is_ok());
-    Member member{scope, **session, messages, all};
+    Member member{scope, **session, *messages, all};
     body(member);
     ASSERT_TRUE((*session)->barrier().wait(soon()).is_ok());
     if (scope.rank() == 0) all.clear();

@@ -5,8 +5,7 @@
 
 #include "tests/costs/allocations.h"
 #include "tests/costs/copies.h"
-#include "tests/harness/faulty_transport.h"
-#include "tests/harness/inproc_world.h"
+#include "tests/costs/counted_session.h"
 #include "tests/harness/run_ranks.h"
 #include "tests/ranks/session_calls.h"
 
@@ -28,6 +27,7 @@ struct Caller {
     Submission submission;
     submission.id = id;
     submission.input = submission.output = values.data();
+    // Not Session::call: on its thread the round would be counted, too.
     const Status reduced = session.submit(std::move(submission)).wait(soon());
     ASSERT_TRUE(reduced.is_ok()) << reduced.message();
   }
@@ -37,18 +37,14 @@ struct Caller {
 void with_callers(const std::function<void(Caller&)>& body) {
   InprocWorld world(kRanks);
   run_ranks(kRanks, [&](RankScope& scope) {
-    SessionParts parts = world.parts(scope.rank());
-    auto counting = std::make_unique<FaultyTransport>(std::move(parts.control), TransportFaults{});
-    const FaultyTransport& messages = *counting;
-    parts.control = std::move(counting);
-    auto session = Session::create(std::move(parts));
+    auto [session, messages] = open_counted_session(world, scope.rank());
     ASSERT_TRUE(session.is_ok()) << session.status().message();
     const PortGuard guard = scope.guard_local(**session);
     Declaration declaration = float_tensor(OpKind::allreduce, "values", {std::int64_t{kElements}});
     declaration.op = ReduceOp::average;
     const auto id = (*session)->declare(declaration);
     ASSERT_TRUE(id.is_ok());
-    Caller caller{scope, **session, messages, id.value()};
+    Caller caller{scope, **session, *messages, id.value()};
     for (int warm = 0; warm < 10; ++warm) caller.allreduce();
     body(caller);
     ASSERT_TRUE((*session)->barrier().wait(soon()).is_ok());

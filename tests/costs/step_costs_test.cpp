@@ -10,10 +10,9 @@
 
 #include "tests/costs/allocations.h"
 #include "tests/costs/copies.h"
+#include "tests/costs/counted_session.h"
 #include "tests/costs/mlp.h"
 #include "tests/costs/system_calls.h"
-#include "tests/harness/faulty_transport.h"
-#include "tests/harness/inproc_world.h"
 #include "tests/harness/run_ranks.h"
 #include "tests/ranks/session_calls.h"
 
@@ -41,11 +40,7 @@ void with_trainers(const std::function<void(Trainer&)>& body) {
   at::set_num_threads(1);
   InprocWorld world(kRanks);
   run_ranks(kRanks, [&](RankScope& scope) {
-    SessionParts parts = world.parts(scope.rank());
-    auto counting = std::make_unique<FaultyTransport>(std::move(parts.control), TransportFaults{});
-    const FaultyTransport& messages = *counting;
-    parts.control = std::move(counting);
-    auto session = Session::create(std::move(parts));
+    auto [session, messages] = open_counted_session(world, scope.rank());
     ASSERT_TRUE(session.is_ok()) << session.status().message();
     const auto context = std::make_shared<Context>(std::move(session).value());
     const PortGuard guard = scope.guard_local(context->session());
@@ -56,7 +51,7 @@ void with_trainers(const std::function<void(Trainer&)>& body) {
         plain.step();
         wrapped.step();
       }
-      Trainer trainer{scope, messages, plain, wrapped};
+      Trainer trainer{scope, *messages, plain, wrapped};
       body(trainer);
       ASSERT_TRUE(context->session().barrier().wait(soon()).is_ok());
     }
