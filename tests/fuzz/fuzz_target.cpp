@@ -13,6 +13,7 @@ constexpr FuzzTarget kTargets[] = {
     {"command_line", fuzz_command_line, command_line_seeds},
     {"framing", fuzz_framing, framing_seeds},
     {"handshake", fuzz_handshake, handshake_seeds},
+    {"hostfile", fuzz_hostfile, hostfile_seeds},
     {"hosts", fuzz_hosts, hosts_seeds},
     {"job_key", fuzz_job_key, job_key_seeds},
     {"local_mesh", fuzz_local_mesh, local_mesh_seeds},

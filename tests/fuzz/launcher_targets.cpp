@@ -47,21 +47,37 @@ std::vector<Bytes> command_line_seeds() {
       words({"--merge-timeline", "t.json"}),
       words({"-cb"}),
       words({"--timeline-filename", "t", "--timeline-mark-cycles", "--no-prefix", "--no-bind", "-np=1", "p"}),
+      words({"--as-horovod", "-np", "2", "--hostfile", "hosts", "--autotune", "python", "train.py"}),
       words({"--hots", "a:1"})};
 }
 
-void fuzz_hosts(FuzzInput input) {
-  const auto hosts = parse_hosts(text_of(input));
-  if (!hosts.is_ok()) return;
+namespace {
+
+void require_hosts(const Result<std::vector<HostSlots>>& hosts) {
+  if (!hosts.is_ok()) {
+    require(hosts.status().code() == StatusCode::invalid_argument, "another code than invalid_argument");
+    return;
+  }
   require(!hosts.value().empty(), "no host");
   for (const HostSlots& one : hosts.value())
     require(!one.host.empty() && one.slots > 0, "a host without slots");
   static_cast<void>(check_hosts(hosts.value(), "box.example.org", 3));
 }
 
+}  // namespace
+
+void fuzz_hosts(FuzzInput input) { require_hosts(parse_hosts(text_of(input))); }
+
 std::vector<Bytes> hosts_seeds() {
   return {bytes_of_text("localhost:2,box:4,127.0.0.1"), bytes_of_text("[::1]:8,box.example.org:2147483647"),
           bytes_of_text("a:0,,b:")};
+}
+
+void fuzz_hostfile(FuzzInput input) { require_hosts(parse_hostfile(text_of(input))); }
+
+std::vector<Bytes> hostfile_seeds() {
+  return {bytes_of_text("# ours\nlocalhost slots=2\n\nbox:4 # new\n127.0.0.1\n"),
+          bytes_of_text("[::1] slots = 8\r\nbox slots=0"), bytes_of_text("a b c\n:\n#")};
 }
 
 // Two ranks' files, with a zero byte in between.

@@ -15,6 +15,8 @@ void fuzz_handshake(FuzzInput input);
 std::vector<Bytes> handshake_seeds();
 void fuzz_hosts(FuzzInput input);
 std::vector<Bytes> hosts_seeds();
+void fuzz_hostfile(FuzzInput input);
+std::vector<Bytes> hostfile_seeds();
 void fuzz_job_key(FuzzInput input);
 std::vector<Bytes> job_key_seeds();
 void fuzz_local_mesh(FuzzInput input);
