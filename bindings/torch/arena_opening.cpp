@@ -1,43 +1,34 @@
 #include "bindings/torch/arena_opening.h"
 
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
-
-#include "bindings/torch/tensor_facts.h"
-#include "horovod_cpp/session.h"
-#include "horovod_cpp/torch/errors.h"
 
 namespace hvd {
 
 ArenaOpening::ArenaOpening(Parts parts)
     : parts_(std::move(parts)),
-      sight_(at::empty({static_cast<std::int64_t>(parts_.order.size() + 1)}, c10::ScalarType::Long)) {
-  auto* const end =
-      std::copy(parts_.order.begin(), parts_.order.end(), sight_.mutable_data_ptr<std::int64_t>());
-  *end = parts_.backward.count();
+      sight_(std::make_shared<std::vector<std::int64_t>>(parts_.order.begin(), parts_.order.end())) {
+  sight_->push_back(parts_.backward.count());
   sight_work_ = broadcast_sight();
 }
 
 Work ArenaOpening::broadcast_sight() {
-  Session& session = parts_.context->session();
   Declaration declaration;
   declaration.name = "plan" + parts_.suffix;
   declaration.kind = OpKind::broadcast;
   declaration.dtype = DataType::int64;
-  declaration.shape = shape_of(sight_);
-  declaration.process_set = parts_.context->process_set();
-  const auto members = session.process_set(declaration.process_set);
+  declaration.shape = {static_cast<std::int64_t>(sight_->size())};
+  declaration.process_set = parts_.process_set;
+  const auto members = parts_.session.process_set(declaration.process_set);
   if (!members) return Work::finished(Status::unavailable("the process set is gone"));
   declaration.root = members->front();
-  const auto id = session.declare(declaration);
+  const auto id = parts_.session.declare(declaration);
   if (!id.is_ok()) return Work::finished(id.status());
   Submission submission;
   submission.id = id.value();
-  submission.input = sight_.const_data_ptr();
-  submission.output = sight_.mutable_data_ptr();
-  submission.keep_alive = std::make_shared<at::Tensor>(sight_);
-  return session.submit(std::move(submission));
+  submission.input = sight_->data();
+  submission.output = sight_->data();
+  submission.keep_alive = sight_;
+  return parts_.session.submit(std::move(submission));
 }
 
 void ArenaOpening::name_contents(const std::vector<std::size_t>& order) {
@@ -47,26 +38,21 @@ void ArenaOpening::name_contents(const std::vector<std::size_t>& order) {
 }
 
 Work ArenaOpening::open_epochs() {
-  std::vector<ArenaItem> items;
-  for (const at::Tensor& parameter : parts_.parameters) {
-    items.push_back(
-        {static_cast<std::size_t>(parameter.numel()), value_or_throw(data_type_of(parameter.scalar_type()))});
-  }
   std::size_t total_bytes = 0;
-  for (const ArenaItem& item : items) total_bytes += item.count * size_in_bytes(item.dtype);
-  const auto* const first = sight_.const_data_ptr<std::int64_t>();
-  const auto* const last = first + sight_.numel() - 1;
-  const std::vector<std::size_t> order(first, last);
+  for (const ArenaItem& item : parts_.items) total_bytes += item.count * size_in_bytes(item.dtype);
+  const std::vector<std::size_t> order(sight_->begin(), sight_->end() - 1);
   Declaration reduction;
   reduction.op = parts_.op;
   reduction.prescale = parts_.prescale;
   reduction.postscale = parts_.postscale;
-  const EffectiveReduction effective = effective_reduction(reduction, parts_.context->size());
-  const std::size_t bucket_bytes = bucket_bytes_for(total_bytes, std::chrono::nanoseconds(*last));
-  plan_ = plan_arena(items, order, bucket_bytes, effective.op, effective.scale, parts_.wants_squares);
+  const EffectiveReduction effective = effective_reduction(
+      reduction,
+      static_cast<int>(parts_.session.process_set(parts_.process_set).value_or(std::vector{0}).size()));
+  const std::size_t bucket_bytes = bucket_bytes_for(total_bytes, std::chrono::nanoseconds(sight_->back()));
+  plan_ = plan_arena(parts_.items, order, bucket_bytes, effective.op, effective.scale, parts_.wants_squares);
   name_contents(order);
-  return parts_.context->session().open_epochs(
-      "gradients" + parts_.suffix, plan_.epochs, parts_.context->process_set(),
+  return parts_.session.open_epochs(
+      "gradients" + parts_.suffix, plan_.epochs, parts_.process_set,
       [opened = opened_](std::shared_ptr<Epochs> epochs) { opened->epochs = std::move(epochs); });
 }
 
@@ -80,9 +66,10 @@ bool ArenaOpening::advance(Deadline deadline) {
   return false;
 }
 
-std::unique_ptr<GradientArena> ArenaOpening::take() {
+std::unique_ptr<ArenaEpochs> ArenaOpening::take() {
   if (!status_.is_ok() || !opened_->epochs) return nullptr;
-  return std::make_unique<GradientArena>(std::move(opened_->epochs), std::move(plan_), parts_.parameters);
+  return std::make_unique<ArenaEpochs>(parts_.session, std::move(opened_->epochs), std::move(plan_),
+                                       parts_.names, parts_.suffix);
 }
 
 }  // namespace hvd

@@ -249,7 +249,6 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   CloseWord close_word() const;
   void close_epoch();
   bool wait_for_outcome(Lock& lock, Deadline deadline);
-  void watch_for_stall();
   Outcome outcome_of_epoch() const;
   void take_over_slot(Gradient& gradient);
   void remember_norm(bool is_whole_step);
@@ -286,8 +285,6 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   std::shared_ptr<GradientArena> arena_;  // nullptr: rounds are negotiated, and no words say how they ended
   EpochOutcome epoch_outcome_;            // of the round that ends
   KnownNorm norm_;
-  std::chrono::steady_clock::time_point closed_at_;
-  bool stall_is_told_ = false;
   // Of this round:
   bool is_planned_round_ = false;   // once its epoch is closed
   bool epoch_is_closed_ = false;    // its close word is written

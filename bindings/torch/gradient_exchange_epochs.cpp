@@ -53,19 +53,20 @@ void GradientExchange::start_opening() {
   for (std::size_t i = gradients_.size(); i-- > 0;) {
     if (!has_come[i]) order.push_back(i);
   }
-  std::vector<at::Tensor> parameters;
+  std::vector<ArenaItem> items;
   std::vector<std::string> names;
   for (const Gradient& gradient : gradients_) {
-    parameters.push_back(gradient.parameter);
+    items.push_back({static_cast<std::size_t>(gradient.parameter.numel()),
+                     value_or_throw(data_type_of(gradient.parameter.scalar_type()))});
     names.push_back(gradient.name);
   }
   const bool has_seen_backward = !order_of_arrival_.empty() && close_began_;
   const auto backward =
       has_seen_backward ? *close_began_ - first_arrival_ : std::chrono::steady_clock::duration::zero();
-  opening_ = std::make_unique<ArenaOpening>(
-      ArenaOpening::Parts{context_, std::move(parameters), std::move(order), backward, options_.reduction.op,
-                          options_.reduction.prescale, options_.reduction.postscale, options_.wants_norm,
-                          name_of_operation(""), std::move(names)});
+  opening_ = std::make_unique<ArenaOpening>(ArenaOpening::Parts{
+      context_->session(), context_->process_set(), std::move(items), std::move(order), backward,
+      options_.reduction.op, options_.reduction.prescale, options_.reduction.postscale, options_.wants_norm,
+      name_of_operation(""), std::move(names)});
   phase_ = Phase::opening;
 }
 
@@ -84,7 +85,11 @@ bool GradientExchange::advance_opening(Lock& lock, Deadline deadline) {
   const bool is_over = opening_->advance(deadline);
   lock.lock();
   if (!is_over) return false;
-  arena_ = opening_->take();
+  if (auto arena = opening_->take()) {
+    std::vector<at::Tensor> parameters;
+    for (const Gradient& gradient : gradients_) parameters.push_back(gradient.parameter);
+    arena_ = std::make_shared<GradientArena>(std::move(arena), parameters);
+  }
   // For good: what is missing does not come back. If the world has failed, the next call tells.
   if (!arena_) {
     may_plan_ = false;
@@ -122,7 +127,7 @@ void GradientExchange::produce_in_arena(Gradient& gradient, const at::Tensor& pi
   write_slot(index, piece);
   // With create_graph it is p.grad that gets the average, and keeps its history.
   if (piece.requires_grad()) gradient.value = piece;
-  arena_->arrive(index);
+  arena_->rounds().arrive(index);
 }
 
 // Participation is total: what this rank did not produce it contributes as it is, or as zeros.
@@ -161,80 +166,26 @@ void GradientExchange::close_epoch() {
     if (!own_backward_failed_) produce_leftovers();
     fill_rest_of_arena();
   });
-  arena_->epochs().close(close_word());
+  arena_->rounds().close(close_word());
   epoch_is_closed_ = true;
   phase_ = Phase::epoch_closed;
-  closed_at_ = std::chrono::steady_clock::now();
-  stall_is_told_ = false;
 }
 
 bool GradientExchange::wait_for_outcome(Lock& lock, Deadline deadline) {
   const std::shared_ptr<GradientArena> arena = arena_;
   lock.unlock();
-  const auto outcome =
-      arena->epochs().wait(deadline.earlier(Deadline::after(std::chrono::milliseconds(500))));
+  const auto outcome = arena->rounds().wait(deadline);
   lock.lock();
-  if (!outcome) {
-    watch_for_stall();
-    return false;
-  }
+  if (!outcome) return false;
   epoch_outcome_ = *outcome;
   if (is_planned_round_) overlap_.hidden += arena->epochs().time_helped();
   return true;
 }
 
-void GradientExchange::watch_for_stall() {
-  const Config& config = context_->session().config();
-  const auto waited =
-      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - closed_at_);
-  const bool warns = config.stall_warning.count() > 0 && waited >= config.stall_warning && !stall_is_told_;
-  const bool ends = config.stall_shutdown.count() > 0 && waited >= config.stall_shutdown;
-  if (!warns && !ends) return;
-  const auto awaited = arena_->epochs().awaited();
-  if (awaited.empty()) return;
-  std::string words;
-  for (const Epochs::Awaited& one : awaited) {
-    std::vector<std::string> names;
-    for (std::size_t i = 0; i < gradients_.size(); ++i) {
-      const auto& buckets = one.unpublished;
-      const std::size_t bucket = arena_->plan().bucket[i];
-      if (std::find(buckets.begin(), buckets.end(), bucket) != buckets.end())
-        names.push_back(gradients_[i].name);
-    }
-    words += text(words.empty() ? "" : "; ", "rank ", one.rank);
-    if (!names.empty()) {
-      words += text(", which still has to produce ", names.size(), " of ", gradients_.size(), " gradients ('",
-                    names.front(), names.size() > 1 ? "', …)" : "')");
-    }
-    const std::string trouble = context_->session().trouble_of(one.rank);
-    if (!trouble.empty()) words += ", and " + trouble;
-  }
-  const std::string story = text("rank ", context_->rank(), " has waited ", waited.count(),
-                                 " s at the end of a backward", name_of_operation(""), " for ", words);
-  if (warns) {
-    stall_is_told_ = true;
-    Log(config.log_level, context_->rank())
-        .warning(story + ". Either that rank is slow, or it takes another path through the program.");
-    context_->session().tell_picture("a backward is late");
-  }
-  if (ends) {
-    context_->session().abort(
-        Status::aborted(story + "; ended because HVD_STALL_SHUTDOWN_TIME_SECONDS asks for it"));
-  }
-}
-
 GradientExchange::Outcome GradientExchange::outcome_of_epoch() const {
   Outcome outcome;
   if (epoch_outcome_.state == EpochState::failed) {
-    outcome.status = arena_->epochs().failure();
-    // Another rank may have read of it first.
-    if (outcome.status.code() == StatusCode::aborted) context_->session().abort(outcome.status);
-    if (epoch_outcome_.counts_differ) {
-      outcome.status = Status::mismatch(text(outcome.status.message(),
-                                             ". Steps are mixed up: take the same number of backwards a step "
-                                             "on every rank. This step is dropped "
-                                             "on all of them."));
-    }
+    outcome.status = arena_->rounds().failure_of(epoch_outcome_);
   } else if (epoch_outcome_.state == EpochState::dropped) {
     outcome.failed_backwards = arena_->epochs().void_ranks();
   }
@@ -245,7 +196,7 @@ GradientExchange::Outcome GradientExchange::outcome_of_epoch() const {
 
 void GradientExchange::take_over_slot(Gradient& gradient) {
   const auto index = static_cast<std::size_t>(&gradient - gradients_.data());
-  if (!arena_->is_used_somewhere(index)) return;
+  if (!arena_->rounds().is_used_somewhere(index)) return;
   // What this rank had without producing it is in the result.
   if (!gradient.is_produced && !gradient.is_reduced && is_dense_like(gradient.kept, arena_->slot(index))) {
     gradient.kept.reset();
@@ -274,7 +225,7 @@ void GradientExchange::follow_epoch_outcome() {
   if (is_over) {
     drop_arena();
   } else {
-    arena_->begin_epoch();
+    arena_->rounds().begin_epoch();
   }
 }
 
@@ -311,7 +262,7 @@ void GradientExchange::withdraw() {
   if (!arena_) return;
   const std::shared_ptr<GradientArena> arena = arena_;
   drop_arena();
-  std::fill_n(arena->epochs().payload(), arena->plan().epochs.payload_bytes, std::byte{0});
+  std::fill_n(arena->epochs().payload(), arena->epochs().plan().payload_bytes, std::byte{0});
   CloseWord word;
   word.is_gone = true;
   arena->epochs().close(word);

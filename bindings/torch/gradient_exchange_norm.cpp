@@ -31,7 +31,7 @@ void GradientExchange::remember_norm(bool is_whole_step) {
   if (!options_.wants_norm || !is_planned_round_ || !is_whole_step || has_added_) return;
   for (std::size_t i = 0; i < gradients_.size(); ++i) {
     const at::Tensor& kept = gradients_[i].kept;
-    const bool is_used = arena_->is_used_somewhere(i);
+    const bool is_used = arena_->rounds().is_used_somewhere(i);
     if (is_used ? !arena_->is_slot(i, kept) : kept.defined()) return;
     norm_.gradients.push_back(is_used ? KnownNorm::Seen{kept._version(), probes_of(kept)}
                                       : KnownNorm::Seen{});

@@ -1,6 +1,7 @@
 # The LibTorch binding's sources, relative to this folder. Read by this tree's build and, installed, by the build of each user
 # (cmake/horovod_cppTorch.cmake).
 set(HVD_TORCH_SOURCES
+    arena_epochs.cpp
     arena_opening.cpp
     arena_plan.cpp
     bucket_plan.cpp
