@@ -8,6 +8,7 @@ namespace hvd {
 void bind_words(pybind11::module_& module);
 void bind_pending(pybind11::module_& module);
 void bind_session(pybind11::module_& module);
+void bind_arena(pybind11::module_& module);
 void bind_plugins(pybind11::module_& module);
 
 }  // namespace hvd

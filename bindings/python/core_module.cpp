@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module) {
   hvd::bind_words(module);
   hvd::bind_pending(module);
   hvd::bind_session(module);
+  hvd::bind_arena(module);
   hvd::bind_plugins(module);
   module.def("drop_released_objects", &hvd::drop_released_objects);
 }

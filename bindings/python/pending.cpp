@@ -12,22 +12,21 @@ namespace py = pybind11;
 
 namespace hvd {
 
-void Pending::sleep_until(Deadline deadline) const {
+bool Pending::join(std::optional<double> timeout_s) const {
   if (!work.done()) {
-    wait_interruptibly(deadline, [this](Deadline slice) {
+    wait_interruptibly(deadline_after(timeout_s), [this](Deadline slice) {
       static_cast<void>(work.wait(slice));
       return work.done();
     });
   }
   drop_released_objects();
+  return work.done();
 }
 
 void Pending::wait(std::optional<double> timeout_s) const {
-  sleep_until(deadline_after(timeout_s));
+  join(timeout_s);
   raise_if_failed(work.wait(Deadline::after({})));
 }
-
-void Pending::join() const { sleep_until(Deadline::never()); }
 
 void bind_pending(py::module_& module) {
   py::class_<GatheredMemory, std::shared_ptr<GatheredMemory>>(module, "GatheredMemory", py::buffer_protocol())
@@ -38,7 +37,7 @@ void bind_pending(py::module_& module) {
   py::class_<Pending>(module, "Pending")
       .def("done", [](const Pending& pending) { return pending.work.done(); })
       .def("wait", &Pending::wait, py::arg("timeout_s") = py::none())
-      .def("join", &Pending::join)
+      .def("join", &Pending::join, py::arg("timeout_s") = py::none())
       .def_property_readonly("result", [](const Pending& pending) { return pending.work.result(); })
       .def_property_readonly("gathered", [](const Pending& pending) { return pending.gathered; });
 }

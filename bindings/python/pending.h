@@ -16,11 +16,8 @@ class Pending {
 
   // Until the operation is done, `timeout_s` seconds at most (none: no limit). Raises the operation's failure.
   void wait(std::optional<double> timeout_s) const;
-  // The same without a limit, whatever the outcome.
-  void join() const;
-
- private:
-  void sleep_until(Deadline deadline) const;
+  // The same, whatever the outcome: whether the operation is done.
+  bool join(std::optional<double> timeout_s) const;
 };
 
 }  // namespace hvd

@@ -47,6 +47,8 @@ void bind_session(py::module_& module) {
       .def_property_readonly("backends", [](const Membership& m) { return m.session().backends(); })
       .def("crosses_wire",
            [](const Membership& m, DeviceType device) { return m.session().crosses_wire(device); })
+      .def_property_readonly("wants_plans",
+                             [](const Membership& m) { return m.session().config().static_plan; })
       .def("shutdown", &Membership::shutdown, py::arg("timeout_s") = py::none())
       .def("check_owner", [](const Membership& m) { static_cast<void>(m.session()); })
       .def("check", [](const Membership& m) { raise_if_failed(m.session().status()); })

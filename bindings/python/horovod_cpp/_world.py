@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 import threading
+import weakref
 from collections.abc import Sequence
+from typing import Protocol
 
 from . import _core
 from ._core import DataType, DeviceType, OpKind, ReduceOp
@@ -46,6 +48,18 @@ class OperationNumbers:
             heapq.heappush(self._free, number)
 
 
+class Joins(Protocol):
+    """What has to know that this rank has no more data (join): a framework's gradients."""
+
+    @property
+    def process_set_id(self) -> int: ...
+    def withdraw(self) -> None:
+        """Before: nobody is to wait for this rank."""
+
+    def end_join(self) -> None:
+        """After: all ranks have joined."""
+
+
 class World:
     """What operations need besides their tensors. Any thread."""
 
@@ -56,6 +70,7 @@ class World:
         self._declared: dict[tuple[object, ...], int] = {}
         self._numbers: dict[tuple[OpKind, int], OperationNumbers] = {}
         self._optimizers: dict[int, int] = {}
+        self.exchanges: weakref.WeakSet[Joins] = weakref.WeakSet()
 
     def numbers(self, kind: OpKind, process_set: int) -> OperationNumbers:
         """Of the unnamed operations of this kind in this process set."""

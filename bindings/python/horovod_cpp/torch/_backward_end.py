@@ -1,39 +1,50 @@
 """The end of a backward: where gradients that are on their way are waited for.
 
-Exchanges that a backward reaches meet here, because ranks may reach them in different orders: they close in steps, all of them together, so
-that none waits for what another one does later. A backward inside another one (re-entrant checkpointing) hands over to the outer one. One
-that throws never calls its callbacks; torch lets go of them before the exception is caught, and that says it.
+Exchanges that a backward reaches meet here, because ranks may reach them in different orders, or one of them not at all: they close in steps,
+taking turns, and none waits for long while another one has not ended. A backward inside another one (re-entrant checkpointing) hands over to
+the outer one. One that throws never calls its callbacks; torch lets go of them before the exception is caught, and that says it.
 """
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 import torch
 
+_PATIENCE_S = 0.002
+
 
 class Closes(Protocol):
-    """An exchange. Each step may wait for what all ranks do in the steps before."""
+    """An exchange."""
 
-    def tell_facts(self) -> None: ...
-    def send_the_rest(self) -> None: ...
-    def finish(self) -> Exception | None:
-        """What is to be raised, when all have finished."""
+    def closing(self, patience: float | None) -> Generator[None, None, None]:
+        """One step after another. A step waits `patience` seconds at most (None: until it is over). Raises what is to be raised."""
 
     def abandon(self) -> None:
         """Backward has failed. Must not wait."""
 
 
-def close(exchanges: list[Closes]) -> None:
-    for exchange in exchanges:
-        exchange.tell_facts()
-    for exchange in exchanges:
-        exchange.send_the_rest()
-    failures = [exchange.finish() for exchange in exchanges]
-    for failure in failures:
-        if failure is not None:
-            raise failure
+def close(exchanges: Sequence[Closes]) -> None:
+    closings = [exchange.closing(None if len(exchanges) == 1 else _PATIENCE_S) for exchange in exchanges]
+    failures: list[Exception] = []
+    while closings:
+        closings = [one for one in closings if _advance(one, failures)]
+    if failures:
+        raise failures[0]
+
+
+def _advance(closing: Generator[None, None, None], failures: list[Exception]) -> bool:
+    """Whether there is more to do."""
+    try:
+        next(closing)
+    except StopIteration:
+        return False
+    except Exception as failure:
+        failures.append(failure)
+        return False
+    return True
 
 
 class _BackwardEnd:

@@ -20,12 +20,14 @@ class Slot:
         "index",
         "indices",
         "is_dirty",
+        "is_put",
         "is_reduced",
         "kept",
         "name",
+        "number",
         "parameter",
         "sent",
-        "sparse",
+        "view",
     )
 
     def __init__(self, name: str, parameter: torch.Tensor, group: SlotGroup) -> None:
@@ -41,7 +43,9 @@ class Slot:
         self.kept: torch.Tensor | None = None  # reduced before, taken out of p.grad
         self.sent: torch.Tensor | None = None  # memory that is being reduced
         self.context: Any = None  # of compression
-        self.sparse: torch.Tensor | None = None  # a sparse gradient, until it is known what the other ranks have
+        self.number = -1  # in the arena
+        self.view: torch.Tensor | None = None  # its place there
+        self.is_put = False  # this rank's gradient is there
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,4 +93,4 @@ class SlotGroup:
         self.pending = []
         for slot in self.slots:
             slot.has_fired = False
-            slot.sent = slot.sparse = slot.context = None
+            slot.sent = slot.context = None

@@ -47,4 +47,5 @@ class SparseRound:
             if self._factor != 1.0:
                 all_values = all_values * self._factor
             reduced = torch.sparse_coo_tensor(all_indices.t(), all_values, slot.shape, check_invariants=False)
+            slot.put_aside_what_is_reduced()
             slot.put_back(reduced.coalesce())

@@ -14,6 +14,7 @@ import torch
 from .._collectives import run_bare
 from .._core import OpKind, ReduceOp
 from .._handle import Handle
+from .._process import world
 from ..ops import Average, Sum, chosen_op
 from ..process_sets import ProcessSet, global_process_set
 from ._gradients import allgathered, broadcasted, exchanged
@@ -128,7 +129,13 @@ def join(device: int = -1) -> int:
     device: for Horovod's scripts; not needed. Until then this rank contributes zeros to the others' sums and averages, no rows to their
     allgathers, and takes part in barriers and, but as root, in broadcasts. Min, Max, Product and alltoall are refused meanwhile.
     """
-    return run_bare(OpKind.join, global_process_set)
+    exchanges = [exchange for exchange in world().exchanges if exchange.process_set_id == 0]
+    for exchange in exchanges:
+        exchange.withdraw()
+    last = run_bare(OpKind.join, global_process_set)
+    for exchange in exchanges:
+        exchange.end_join()
+    return last
 
 
 def poll(handle: Handle[Any]) -> bool:

@@ -1,0 +1,166 @@
+"""GradientArena: the steady state of an exchange. Gradients lie in memory that the ranks of a host share; each becomes p.grad where it lies.
+
+A round (an epoch, docs/protocol.md) needs no message: every rank writes its gradients, and says with its last word of the round whether its
+backward has failed, whether it has more pieces, and whether it needs negotiation. All ranks read the same outcome.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Sequence
+
+import torch
+
+from .. import _core
+from ..exceptions import HorovodInternalError
+from ._slots import Slot
+
+
+class GradientArena:
+    """`slots`: the gradients of `arena`, in its order."""
+
+    def __init__(self, arena: _core.Arena, slots: Sequence[Slot], sparse_as_dense: bool) -> None:
+        self._arena = arena
+        self._slots = list(slots)
+        self._sparse_as_dense = sparse_as_dense
+        self._memory = torch.frombuffer(arena, dtype=torch.uint8).untyped_storage()
+        self._leaves = False
+        self.is_closed = False  # and the outcome is not known yet
+        self.is_over = False  # after an outcome
+        for number, slot in enumerate(self._slots):
+            slot.number = number
+            slot.view = self._view(slot)
+
+    @property
+    def size(self) -> int:
+        """How many gradients have a place."""
+        return len(self._slots)
+
+    def _view(self, slot: Slot) -> torch.Tensor:
+        """Not a view in autograd's sense."""
+        begin = self._arena.begin_bytes(slot.number) // torch.empty(0, dtype=slot.dtype).element_size()
+        strides = torch.empty(slot.shape, device="meta").stride()
+        return torch.empty(0, dtype=slot.dtype).set_(self._memory, begin, slot.shape, strides)
+
+    def begin(self) -> None:
+        self._leaves = False
+        for slot in self._slots:
+            slot.has_fired = slot.is_put = False
+
+    # ---- writing -----------------------------------------------------------------------------------------------------
+
+    def take(self, slot: Slot) -> None:
+        """From a hook: what is in p.grad goes into the arena. What cannot stays there, and is negotiated after this round."""
+        parameter = slot.parameter
+        gradient = parameter.grad
+        if gradient is None:
+            return
+        if gradient.layout is not torch.strided and self._sparse_as_dense:
+            gradient = gradient.detach().to_dense()
+        if slot.view is None or gradient.layout is not torch.strided or gradient.dtype is not slot.dtype:
+            self._leaves = True
+            return
+        parameter.grad = None
+        slot.is_put = True
+        if gradient is slot.view:
+            self._arena.put(slot.number, 0)
+            return
+        self._make_writable(slot)
+        if gradient.is_contiguous() and not gradient.is_neg():
+            self._arena.put(slot.number, gradient.data_ptr())
+        else:
+            slot.view.copy_(gradient.detach())
+            self._arena.put(slot.number, 0)
+
+    def _make_writable(self, slot: Slot) -> None:
+        """What others hold of this memory becomes theirs."""
+        if slot.kept is not None and slot.kept is slot.view:
+            slot.kept = slot.kept.clone()
+        if sys.getrefcount(slot.view) > 2:  # the slot, and the argument
+            held = slot.view
+            assert held is not None
+            slot.view = self._view(slot)
+            held.data = held.clone()
+
+    def _fill(self) -> bool:
+        """Writes what no hook has; whether there are pieces for another round."""
+        has_more = False
+        for slot in self._slots:
+            gradient = slot.parameter.grad
+            if slot.is_put:
+                has_more |= gradient is not None
+                continue
+            if gradient is not None and slot.is_dirty:
+                self.take(slot)
+                if slot.is_put:
+                    continue
+            elif gradient is not None and gradient is slot.view:
+                slot.parameter.grad = gradient.clone()  # reduced by an earlier backward
+            del gradient
+            self._make_writable(slot)
+            assert slot.view is not None
+            slot.view.zero_()
+        return has_more
+
+    # ---- the end of a round ------------------------------------------------------------------------------------------
+
+    def close(self, needs_negotiation: bool) -> None:
+        has_more = self._fill()
+        self._arena.close(leaves=self._leaves or needs_negotiation, has_more=has_more)
+        self.is_closed = True
+
+    def close_failed(self) -> None:
+        """The backward of this rank has failed: it adds whatever lies in the arena, and nobody takes the sums. Waits for nobody."""
+        for slot in self._slots:
+            if not slot.is_put:
+                self._make_writable(slot)
+        self._arena.close(is_void=True)
+        self.is_closed = True
+
+    def outcome(self, patience: float | None) -> Generator[None, None, _core.EpochOutcome]:
+        """Afterwards a new round may begin, unless this one was the last (is_over). Raises why the round failed."""
+        try:
+            while (outcome := self._arena.wait(patience)) is None:
+                yield
+        except HorovodInternalError:
+            self._end()
+            raise
+        self.is_closed = False
+        if not outcome.is_dropped:
+            self._take_over()
+        self._arena.begin_epoch()
+        if outcome.leaves or outcome.is_gone:
+            self._end()
+        return outcome
+
+    def _take_over(self) -> None:
+        is_used_somewhere = self._arena.is_used_somewhere
+        for slot in self._slots:
+            if not is_used_somewhere(slot.number):
+                if slot.kept is not None and slot.parameter.grad is None:
+                    slot.put_back(None)
+                continue
+            slot.put_aside_what_is_reduced()
+            piece = slot.parameter.grad
+            if piece is not None and not slot.is_dirty:
+                slot.kept, piece = piece, None  # zeros of zero_grad(set_to_none=False)
+            slot.put_back(slot.view)
+            if piece is not None:
+                slot.put_aside_what_is_reduced()
+                slot.parameter.grad = piece
+                slot.is_dirty = True
+
+    def withdraw(self) -> None:
+        """This rank has no more data: nobody is to wait for it."""
+        self._end()
+        self._arena.withdraw()
+
+    def _end(self) -> None:
+        """Nobody may see what lies in the arena: a rank that was given up may still write there."""
+        self.is_closed = False
+        self.is_over = True
+        for slot in self._slots:
+            if slot.parameter.grad is not None and slot.parameter.grad is slot.view:
+                slot.parameter.grad = slot.parameter.grad.clone()
+            self._make_writable(slot)
+            slot.view = None
