@@ -12,6 +12,7 @@
 #include "horovod_cpp/base/known_settings.h"
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/transport/stream/stream.h"
+#include "ops/host/adasum.h"
 #include "ops/host/ring_collectives.h"
 #include "ops/shm/shm_collectives.h"
 
@@ -156,7 +157,8 @@ Result<std::unique_ptr<Session>> open(const Config& config, const LaunchEnvironm
     cpu_agreed = agree_on_connections(bootstrap, cpu.status(), deadline);
   }
   HVD_RETURN_IF_ERROR(cpu_agreed);
-  parts.collectives.push_back(std::move(cpu).value());
+  parts.collectives.push_back(
+      with_adasum(std::move(cpu).value(), parts.placement.rank, parts.placement.size));
   // Survivors keep the GPU that they have.
   auto cuda = open_cuda_collectives(launch.placement.local_rank, bootstrap, deadline);
   HVD_RETURN_IF_ERROR(agree(bootstrap, cuda.status(), deadline));

@@ -37,7 +37,7 @@ OPERATIONS = {
     "Min": "the smallest; of bool: whether all",
     "Max": "the largest; of bool: whether any",
     "Product": "integers wrap around",
-    "Adasum": "has its name so that scripts can be imported; a call raises UnavailableError so far",
+    "Adasum": "adds what is orthogonal and averages what is parallel (arXiv 2006.02924), each tensor alone; of floating types, allreduce only, any number of ranks",
 }
 
 NOT_MADE_BY_CALLERS = [horovod_cpp._handle.Handle]
@@ -49,8 +49,7 @@ compares them. [migration.md](migration.md) is for those who come from Horovod o
 happens when ranks end.
 
 `hvd` below is `horovod_cpp.torch` or `horovod_cpp.numpy`. What "Everywhere" lists is in both, and in `horovod_cpp` itself, which imports no framework.
-Tensors are on the CPU so far. Not there yet: CUDA tensors, Adasum, elastic training and the steady state's epochs (steps are
-negotiated); `horovod_cpp.__version__` says which release it is.
+Tensors are on the CPU so far. Not there yet: CUDA tensors and elastic training; `horovod_cpp.__version__` says which release it is.
 """
 
 

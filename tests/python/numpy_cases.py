@@ -11,7 +11,7 @@ import horovod_cpp.numpy as hvd
 import reference
 from reference import Array
 
-OPS = {"sum": hvd.Sum, "average": hvd.Average, "min": hvd.Min, "max": hvd.Max, "product": hvd.Product}
+OPS = {"sum": hvd.Sum, "average": hvd.Average, "min": hvd.Min, "max": hvd.Max, "product": hvd.Product, "adasum": hvd.Adasum}
 _pairs: list[hvd.ProcessSet] = []
 
 

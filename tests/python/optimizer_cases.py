@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import horovod_cpp.torch as hvd
+import reference
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -244,6 +245,36 @@ def joins() -> None:
     assert hvd.join() == hvd.size() - 1
 
 
+def adasum(compression: str) -> None:
+    """Each rank's own step, with its own momentum; then the changes' Adasum."""
+    net, references = model(), [model() for _ in range(hvd.size())]
+    optimizer = hvd.DistributedOptimizer(
+        sgd(net.parameters()), net.named_parameters(), op=hvd.Adasum, compression=getattr(hvd.Compression, compression)
+    )
+    optimizers = [sgd(reference.parameters()) for reference in references]
+    for step in batches(4):
+        optimizer.zero_grad()
+        loss_of(net, step[hvd.rank()]).backward()
+        optimizer.synchronize()
+        with optimizer.skip_synchronize():
+            optimizer.step()
+        before = [parameter.detach().clone() for parameter in references[0].parameters()]
+        for one, its_optimizer, batch in zip(references, optimizers, step):
+            its_optimizer.zero_grad()
+            loss_of(one, batch).backward()
+            its_optimizer.step()
+        with torch.no_grad():
+            for start, *ranks in zip(before, *(one.parameters() for one in references)):
+                change = reference.adasum([(parameter - start).numpy() for parameter in ranks])
+                for parameter in ranks:
+                    parameter.copy_(start + torch.from_numpy(change))
+        tolerance = {"rtol": 1e-2, "atol": 1e-3} if compression == "bf16" else {"rtol": 1e-10, "atol": 1e-12}
+        for mine, expected in zip(net.parameters(), references[0].parameters()):
+            torch.testing.assert_close(mine, expected, **tolerance)
+    everywhere = hvd.allgather_object([parameter.detach().numpy().tobytes() for parameter in net.parameters()])
+    assert all(one == everywhere[0] for one in everywhere), "the ranks' bits differ"
+
+
 def mistakes() -> None:
     net = model()
     names = list(net.named_parameters())
@@ -251,7 +282,7 @@ def mistakes() -> None:
         ([("same", parameter) for _, parameter in names], {}, "come twice: same"),
         (names[:2], {}, "2 of the optimizer's 4 parameters are not in it"),
         (list(net.parameters()), {}, "pairs of a name and a parameter"),
-        (names, {"op": hvd.Max}, "expected Average or Sum"),
+        (names, {"op": hvd.Max}, "expected Average, Sum or Adasum"),
         (names, {"backward_passes_per_step": 0}, "at least 1"),
         (names, {"gradient_predivide_factor": 2.0, "op": hvd.Sum}, "op=Average only"),
         (names, {"groups": [[torch.ones(1)]]}, "lists of the optimizer's parameters"),
@@ -260,5 +291,3 @@ def mistakes() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             hvd.DistributedOptimizer(sgd(net.parameters()), named, **keywords)
-    with pytest.raises(hvd.UnavailableError, match="Adasum"):
-        hvd.DistributedOptimizer(sgd(net.parameters()), names, op=hvd.Adasum)

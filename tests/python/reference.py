@@ -46,6 +46,8 @@ def values(dtype: str, shape: tuple[int, ...], rank: int, salt: str = "") -> Arr
 
 def reduce(op: str, arrays: list[Array], dtype: str, prescale: float = 1.0, postscale: float = 1.0) -> Array:
     wide = [array.astype(np.float32) for array in arrays] if is_small(dtype) else arrays
+    if op == "adasum":
+        return np.asarray(prescale * postscale * adasum([array.astype(np.float64) for array in arrays])).astype(dtype_of(dtype))
     if op in ("sum", "average"):
         if dtype == "bool":
             out = np.logical_or.reduce(wide)
@@ -66,6 +68,19 @@ def reduce(op: str, arrays: list[Array], dtype: str, prescale: float = 1.0, post
     return np.asarray(out).astype(dtype_of(dtype))
 
 
+def adasum(arrays: list[Array]) -> Array:
+    """As arXiv 2006.02924 defines it for two, then for neighbours, and for what comes of them; who is left over waits for the next turn."""
+
+    def of_two(a: Array, b: Array) -> Array:
+        product, of_a, of_b = np.sum(a * b), np.sum(a * a), np.sum(b * b)
+        result: Array = (1 - product / (2 * of_a) if of_a else 1) * a + (1 - product / (2 * of_b) if of_b else 1) * b
+        return result
+
+    while len(arrays) > 1:
+        arrays = [of_two(*arrays[i : i + 2]) if i + 1 < len(arrays) else arrays[i] for i in range(0, len(arrays), 2)]
+    return arrays[0]
+
+
 def _divide(whole: Array, divisor: int) -> Array:
     """Towards zero."""
     magnitude = np.abs(whole.astype(np.int64)) // divisor
@@ -78,9 +93,9 @@ def reducescatter_rows(rows: int, ranks: int) -> list[slice]:
     return [slice(int(end) - count, int(end)) for count, end in zip(counts, ends)]
 
 
-def check(got: Array, expected: Array, dtype: str, what: str) -> None:
+def check(got: Array, expected: Array, dtype: str, what: str, atol: float = 0.0) -> None:
     assert got.shape == expected.shape, f"{what}: shape {got.shape}, expected {expected.shape}"
     assert got.dtype == expected.dtype, f"{what}: type {got.dtype}, expected {expected.dtype}"
     a, b = got.astype(np.float64), expected.astype(np.float64)
     tolerance = {"float8_e4m3fn": 0.0701, "float8_e5m2": 0.13, "float16": 2e-3, "bfloat16": 1e-2, "float32": 1e-6}.get(dtype, 1e-12)
-    np.testing.assert_allclose(a, b, rtol=tolerance if is_floating(dtype) else 0, atol=0, err_msg=what)
+    np.testing.assert_allclose(a, b, rtol=tolerance if is_floating(dtype) else 0, atol=atol, err_msg=what)

@@ -12,9 +12,10 @@ pytestmark = pytest.mark.parametrize("count", [2, 3])
 REDUCTIONS = [
     (dtype, op) for dtype in reference.TYPES for op in ("sum", "average", "min", "max", "product") if (dtype, op) != ("bool", "average")
 ]
+ADASUMS = [(dtype, "adasum") for dtype in reference.TYPES if reference.is_floating(dtype)]
 
 
-@pytest.mark.parametrize(("dtype", "op"), REDUCTIONS)
+@pytest.mark.parametrize(("dtype", "op"), REDUCTIONS + ADASUMS)
 def test_allreduce(ranks: Ranks, count: int, dtype: str, op: str) -> None:
     ranks(count, torch_cases.allreduce, dtype, op)
 

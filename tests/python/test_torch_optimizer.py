@@ -43,6 +43,11 @@ def test_accumulation(ranks: Ranks, count: int, how: str) -> None:
     ranks(count, backward_cases.accumulates, how)
 
 
+@pytest.mark.parametrize("compression", ["none", "bf16"])
+def test_adasum(ranks: Ranks, count: int, compression: str) -> None:
+    ranks(count, cases.adasum, compression)
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_clipping(ranks: Ranks, count: int, by_hand: bool) -> None:
     ranks(count, cases.clips, by_hand)

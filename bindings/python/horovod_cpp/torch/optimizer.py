@@ -32,9 +32,9 @@ import torch
 
 from .._core import ReduceOp
 from .._process import world
-from ..exceptions import UnavailableError
 from ..ops import Adasum, Average, Sum, chosen_op
 from ..process_sets import ProcessSet, global_process_set
+from ._adasum import AdasumOptimizer, take_over
 from ._exchange import GradientExchange
 from ._parameters import groups_of, name_parameters
 from .compression import Compression
@@ -127,10 +127,8 @@ def _check_passes(passes: int) -> None:
 
 
 def _check(op: ReduceOp, gradient_predivide_factor: float) -> None:
-    if op == Adasum:
-        raise UnavailableError("DistributedOptimizer(op=Adasum) is not there yet: use Average or Sum")
-    if op not in (Average, Sum):
-        raise ValueError(f"DistributedOptimizer(op={op.name}): expected Average or Sum")
+    if op not in (Average, Sum, Adasum):
+        raise ValueError(f"DistributedOptimizer(op={op.name}): expected Average, Sum or Adasum")
     if gradient_predivide_factor <= 0:
         raise ValueError(f"gradient_predivide_factor={gradient_predivide_factor}: expected a number above 0")
     if gradient_predivide_factor != 1.0 and op != Average:
@@ -155,7 +153,8 @@ def DistributedOptimizer(  # Horovod spells it so
     named_parameters: of all parameters of the optimizer; gradients are known by these names in messages and timelines.
     compression: what gradients are cast to on a wire; nothing happens where ranks share memory. Your own Compressor always works.
     backward_passes_per_step: how many backwards are accumulated before gradients are reduced.
-    op: Average or Sum over ranks. gradient_predivide_factor f (Average only): gradients are multiplied by 1/f before the sum over n ranks, and
+    op: Average or Sum over ranks, or Adasum: each rank takes a step on its own gradients, and step() puts the ranks' changes of the weights
+    together, so that steps in different directions add up and equal ones are averaged; without scaling the learning rate. gradient_predivide_factor f (Average only): gradients are multiplied by 1/f before the sum over n ranks, and
     by f/n after it: for 16-bit types, whose sums could overflow.
     groups: lists of parameters whose gradients are reduced together; num_groups (or a number as groups): that many lists of equal length.
     sparse_as_dense: sparse gradients are made dense before they are reduced; otherwise ranks gather each other's rows.
@@ -170,9 +169,13 @@ def DistributedOptimizer(  # Horovod spells it so
         num_groups, groups = groups, None
     grouped = groups_of(named, num_groups, groups)
     kind = type(optimizer)
-    wrapped: Any = object.__new__(type(kind.__name__, (_DistributedOptimizer, kind), {}))
+    is_adasum = op == Adasum and process_set.size() > 1
+    front = AdasumOptimizer if is_adasum else _DistributedOptimizer
+    wrapped: Any = object.__new__(type(kind.__name__, (front, kind), {}))
     wrapped.__dict__.update({name: value for name, value in optimizer.__dict__.items() if name != "step"})
-    if process_set.size() > 1:
+    if is_adasum:
+        take_over(wrapped, named, compression, process_set)
+    elif process_set.size() > 1:
         exchange = GradientExchange(
             world().optimizer_number(process_set.process_set_id or 0), op, 1 / gradient_predivide_factor, gradient_predivide_factor, compression, backward_passes_per_step, sparse_as_dense,
             process_set,
