@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import horovod_cpp.torch as hvd
-from optimizer_cases import Batch, batches, check_same, loss_of, model, plain_step, sgd
+from optimizer_cases import Batch, batches, check_same, loss_of, model, plain_step, sgd, trains
 
 Make = Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer]
 
@@ -120,21 +120,10 @@ def schedulers() -> None:
 
 
 def fused_and_foreach() -> None:
-    makes: list[Make] = [
-        lambda p: torch.optim.Adam(p, lr=0.01, fused=True),
-        lambda p: torch.optim.AdamW(p, lr=0.01, foreach=True),
-        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, fused=True),
-        lambda p: torch.optim.RMSprop(p, lr=0.01, foreach=True),
-        lambda p: torch.optim.Adagrad(p, lr=0.1),
-    ]
-    for make in makes:
-        net, optimizer, reference, plain = _pair(make)
-        for step in batches(3):
-            optimizer.zero_grad()
-            loss_of(net, _mine(step)).backward()
-            optimizer.step()
-            plain_step(reference, plain, [loss_of(reference, batch) for batch in step])
-            check_same(net, reference)
+    trains(lambda p: torch.optim.Adam(p, lr=0.01, fused=True))
+    trains(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, fused=True))
+    trains(lambda p: torch.optim.RMSprop(p, lr=0.01, foreach=True))
+    trains(lambda p: torch.optim.Adagrad(p, lr=0.1))
 
 
 class Rows(Dataset[torch.Tensor]):

@@ -48,21 +48,28 @@ def check_same(net: nn.Module, reference: nn.Module) -> None:
     assert all(one == everywhere[0] for one in everywhere), "the ranks' bits differ"
 
 
-def plain_step(net: nn.Module, optimizer: torch.optim.Optimizer, losses: list[torch.Tensor]) -> None:
+def plain_step(net: nn.Module, optimizer: torch.optim.Optimizer, losses: list[torch.Tensor], op: Any = hvd.Average) -> None:
     optimizer.zero_grad()
-    (sum(losses) / hvd.size()).backward()  # type: ignore[union-attr]
+    total: Any = sum(losses)
+    (total / hvd.size() if op == hvd.Average else total).backward()
     optimizer.step()
 
 
-def trains(make: Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer] = sgd, **options: Any) -> None:
+def trains(
+    make: Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer] = sgd, groups: list[list[int]] | None = None, **options: Any
+) -> None:
+    """groups: numbers of parameters."""
     net, reference = model(), model()
-    optimizer = hvd.DistributedOptimizer(make(net.parameters()), net.named_parameters(), **options)
+    parameters = list(net.parameters())
+    if groups is not None:
+        options["groups"] = [[parameters[number] for number in group] for group in groups]
+    optimizer = hvd.DistributedOptimizer(make(parameters), net.named_parameters(), **options)
     plain = make(reference.parameters())
     for step in batches(4):
         optimizer.zero_grad()
         loss_of(net, step[hvd.rank()]).backward()
         optimizer.step()
-        plain_step(reference, plain, [loss_of(reference, batch) for batch in step])
+        plain_step(reference, plain, [loss_of(reference, batch) for batch in step], options.get("op", hvd.Average))
         check_same(net, reference)
     assert isinstance(optimizer, type(plain))
 
@@ -71,35 +78,10 @@ def trains_with_options() -> None:
     trains(lambda p: torch.optim.Adam(p, lr=0.01))
     trains(lambda p: torch.optim.AdamW(p, lr=0.01, foreach=True))
     trains(num_groups=2)
+    trains(groups=[[0, 1], [3]])
     trains(gradient_predivide_factor=4.0)
     trains(op=hvd.Average, sparse_as_dense=True)
-
-
-def trains_in_groups() -> None:
-    net, reference = model(), model()
-    parameters = list(net.parameters())
-    optimizer = hvd.DistributedOptimizer(sgd(parameters), net.named_parameters(), groups=[parameters[:2], [parameters[3]]])
-    plain = sgd(reference.parameters())
-    for step in batches(3):
-        optimizer.zero_grad()
-        loss_of(net, step[hvd.rank()]).backward()
-        optimizer.step()
-        plain_step(reference, plain, [loss_of(reference, batch) for batch in step])
-        check_same(net, reference)
-
-
-def sums() -> None:
-    net, reference = model(), model()
-    optimizer = hvd.DistributedOptimizer(sgd(net.parameters()), net.named_parameters(), op=hvd.Sum)
-    plain = sgd(reference.parameters())
-    for step in batches(3):
-        optimizer.zero_grad()
-        loss_of(net, step[hvd.rank()]).backward()
-        optimizer.step()
-        plain.zero_grad()
-        sum(loss_of(reference, batch) for batch in step).backward()  # type: ignore[union-attr]
-        plain.step()
-        check_same(net, reference)
+    trains(op=hvd.Sum)
 
 
 def clips(by_hand: bool) -> None:

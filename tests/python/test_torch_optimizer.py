@@ -18,8 +18,6 @@ pytestmark = pytest.mark.parametrize("count", [2, 3])
     [
         cases.trains,
         cases.trains_with_options,
-        cases.trains_in_groups,
-        cases.sums,
         backward_cases.unused_parameters,
         backward_cases.a_rank_without_data,
         backward_cases.a_backward_that_fails,
