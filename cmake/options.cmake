@@ -88,5 +88,8 @@ hvd_option(HVD_BUILD_PYTHON HVD_PYTHON_FOUND "Python package (needs Python's hea
 
 # A project that adds this one as a subdirectory links what we link.
 set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
-find_package(Torch QUIET)
+# Not where it is not wanted: a LibTorch that was made for CUDA ends the configuration if it finds no CUDA.
+if(NOT DEFINED HVD_WITH_TORCH OR HVD_WITH_TORCH)
+  find_package(Torch QUIET)
+endif()
 hvd_option(HVD_WITH_TORCH Torch_FOUND "LibTorch binding (needs LibTorch in CMAKE_PREFIX_PATH)")
