@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 import combination_cases as cases
 from conftest import Ranks
@@ -29,6 +30,7 @@ def test_combination(ranks: Ranks, count: int, case: Callable[[], None]) -> None
     ranks(count, case)
 
 
+@pytest.mark.skipif(not hasattr(torch.amp, "GradScaler"), reason="this torch has no GradScaler on the CPU")
 @pytest.mark.parametrize("clips", [False, True])
 def test_grad_scaler(ranks: Ranks, count: int, clips: bool) -> None:
     ranks(count, cases.grad_scaler, clips)
