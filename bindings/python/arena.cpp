@@ -75,7 +75,7 @@ std::optional<EpochOutcome> Arena::wait(std::optional<double> timeout_s) {
   return outcome;
 }
 
-ArenaDoor::ArenaDoor(std::shared_ptr<const Membership> membership, ArenaOpening::Parts parts)
+ArenaDoor::ArenaDoor(std::shared_ptr<const Membership> membership, const ArenaOpening::Parts& parts)
     : membership_(std::move(membership)), opening_(parts) {
   for (const ArenaItem& item : parts.items) sizes_.push_back(item.count * size_in_bytes(item.dtype));
 }

@@ -54,7 +54,7 @@ class Arena {
 // ArenaOpening, with what it needs kept alive.
 class ArenaDoor {
  public:
-  ArenaDoor(std::shared_ptr<const Membership> membership, ArenaOpening::Parts parts);
+  ArenaDoor(std::shared_ptr<const Membership> membership, const ArenaOpening::Parts& parts);
 
   // True if it is over; false: `timeout_s` has passed.
   bool advance(std::optional<double> timeout_s);
