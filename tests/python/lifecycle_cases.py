@@ -134,14 +134,14 @@ def forks() -> list[str]:
 
 
 def starts_anew(rounds: int) -> tuple[int, float]:
-    """Many sessions in one process: threads at the end beyond those at the beginning, and bytes a round."""
+    """Many sessions in one process: threads at the end beyond those at the beginning, and bytes a round, once allocators hold what they need."""
 
     def one_round() -> None:
         hvd.init()
         assert hvd.allreduce(np.array([hvd.rank()], np.int64), op=hvd.Sum)[0] == hvd.size() * (hvd.size() - 1) // 2
         hvd.shutdown()
 
-    for _ in range(20):
+    for _ in range(max(20, rounds // 5)):
         one_round()
     gc.collect()
     threads, begin = _thread_count(), _resident_bytes()
