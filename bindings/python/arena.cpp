@@ -54,14 +54,17 @@ void Arena::close(bool is_void, bool leaves, bool has_more) {
   epochs_->close(word);
 }
 
-void Arena::withdraw() {
-  check_owner();
+void Arena::withdraw() const {
   CloseWord word;
   word.is_gone = true;
   word.has_begun = true;
-  const py::gil_scoped_release without_gil;
   std::fill_n(epochs_->epochs().payload(), epochs_->plan().epochs.payload_bytes, std::byte{0});
   epochs_->close(word);
+}
+
+void Arena::begin_epoch() {
+  check_owner();
+  epochs_->begin_epoch();
 }
 
 std::optional<EpochOutcome> Arena::wait(std::optional<double> timeout_s) {
@@ -85,9 +88,9 @@ bool ArenaDoor::advance(std::optional<double> timeout_s) {
                             [this](Deadline slice) { return opening_.advance(slice); });
 }
 
-std::unique_ptr<Arena> ArenaDoor::take() {
+std::shared_ptr<Arena> ArenaDoor::take() {
   auto epochs = opening_.take();
-  return epochs ? std::make_unique<Arena>(membership_, std::move(epochs), std::move(sizes_)) : nullptr;
+  return epochs ? std::make_shared<Arena>(membership_, std::move(epochs), std::move(sizes_)) : nullptr;
 }
 
 }  // namespace hvd

@@ -1,7 +1,7 @@
 // Arena: gradients in memory that the ranks of a host share, for Python. The steady state of an optimizer without negotiation (ArenaEpochs).
 //
-// Threading: every method needs the GIL, and lets go of it while it copies much, reduces or waits.
-// Fork: a child must not write into what its parent shares. Every method raises RuntimeError there.
+// Threading: every method but withdraw() needs the GIL, and lets go of it while it copies, reduces or waits.
+// Fork: a child must not write into what its parent shares. Whatever would raises RuntimeError there.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -36,11 +36,12 @@ class Arena {
   void put(std::size_t gradient, std::uintptr_t address);
   void close(bool is_void, bool leaves, bool has_more);
   // This rank has no more data: the others' current epoch is their last one, with zeros from here. No other method may be called afterwards.
-  void withdraw();
+  // From any thread, without the GIL.
+  void withdraw() const;
   // Nothing: `timeout_s` has passed. Raises why the epoch failed.
   std::optional<EpochOutcome> wait(std::optional<double> timeout_s);
   bool is_used_somewhere(std::size_t gradient) const { return epochs_->is_used_somewhere(gradient); }
-  void begin_epoch() { epochs_->begin_epoch(); }
+  void begin_epoch();
 
  private:
   void check_owner() const { static_cast<void>(membership_->session()); }
@@ -59,7 +60,7 @@ class ArenaDoor {
   // True if it is over; false: `timeout_s` has passed.
   bool advance(std::optional<double> timeout_s);
   // Then. nullptr: there is none on any rank, and `why` says why.
-  std::unique_ptr<Arena> take();
+  std::shared_ptr<Arena> take();
   std::string why() const { return opening_.status().message(); }
 
  private:

@@ -41,13 +41,12 @@ void bind_arena(py::module_& module) {
       .def_readonly("leaves", &EpochOutcome::leaves)
       .def_readonly("has_more", &EpochOutcome::has_more)
       .def_readonly("is_gone", &EpochOutcome::is_gone);
-  py::class_<Arena>(module, "Arena", py::buffer_protocol())
+  py::class_<Arena, std::shared_ptr<Arena>>(module, "Arena", py::buffer_protocol())
       .def_buffer([](Arena& arena) { return arena.payload(); })
       .def("begin_bytes", &Arena::begin_bytes)
       .def("put", &Arena::put)
       .def("close", &Arena::close, py::kw_only(), py::arg("is_void") = false, py::arg("leaves") = false,
            py::arg("has_more") = false)
-      .def("withdraw", &Arena::withdraw)
       .def("wait", &Arena::wait, py::arg("timeout_s") = py::none())
       .def("is_used_somewhere", &Arena::is_used_somewhere)
       .def("begin_epoch", &Arena::begin_epoch);

@@ -110,7 +110,14 @@ Pending Membership::submit_gather(std::int32_t index, std::uintptr_t input, cons
   return pending;
 }
 
-Pending Membership::submit_bare(std::int32_t index) const { return submit(index, 0, 0, py::none()); }
+Pending Membership::submit_bare(std::int32_t index, std::function<void()> on_announced) const {
+  drop_released_objects();
+  Submission submission = submission_of(index, 0, py::none());
+  submission.on_announced = std::move(on_announced);
+  Pending pending{session().submit(std::move(submission))};
+  raise_if_refused(pending.work);
+  return pending;
+}
 
 std::vector<Pending> Membership::submit_many(const std::vector<std::int32_t>& indices,
                                              const std::vector<std::uintptr_t>& inputs,

@@ -6,6 +6,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,8 +34,8 @@ class Membership {
   // allgather, alltoall. `row_bytes`: of one row of the result.
   Pending submit_gather(std::int32_t index, std::uintptr_t input, const Extents& extents,
                         std::size_t row_bytes, const pybind11::object& keep) const;
-  // One that has no memory.
-  Pending submit_bare(std::int32_t index) const;
+  // One that has no memory. `on_announced`: called on another thread, without the GIL, once all ranks know of it (Submission).
+  Pending submit_bare(std::int32_t index, std::function<void()> on_announced) const;
   // Members of one group, or any operations at once: element i of each list belongs to operation i.
   std::vector<Pending> submit_many(const std::vector<std::int32_t>& indices,
                                    const std::vector<std::uintptr_t>& inputs,

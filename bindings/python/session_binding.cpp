@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include "bindings/python/arena.h"
 #include "bindings/python/bind.h"
 #include "bindings/python/errors.h"
 #include "bindings/python/membership.h"
@@ -67,7 +68,14 @@ void bind_session(py::module_& module) {
            py::arg("root") = 0, py::arg("process_set") = 0, py::arg("group") = "", py::arg("group_size") = 0)
       .def("submit", &Membership::submit)
       .def("submit_gather", &Membership::submit_gather)
-      .def("submit_bare", &Membership::submit_bare)
+      .def(
+          "submit_bare",
+          [](const Membership& m, std::int32_t index, const std::vector<std::shared_ptr<Arena>>& withdrawn) {
+            return m.submit_bare(index, [withdrawn] {
+              for (const auto& arena : withdrawn) arena->withdraw();
+            });
+          },
+          py::arg("index"), py::arg("withdrawn") = std::vector<std::shared_ptr<Arena>>())
       .def("submit_many", &Membership::submit_many)
       .def("submit_gather_many", &Membership::submit_gather_many);
   session.def("process_set", [](const Membership& m, int id) { return m.session().process_set(id); })

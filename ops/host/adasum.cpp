@@ -169,10 +169,11 @@ class Adasum final : public Collectives {
     const std::size_t element = size_in_bytes(request.dtype);
     const std::vector<std::size_t> counts = counts_by_rank(request.slices, ranks_);
     const std::size_t own = counts[rank_];
-    std::vector<double> values(ranks_ * own);  // [rank][element of this rank's parts]
+    std::vector<double> values;  // [rank][element of this rank's parts]
     {
       std::vector<std::byte> received(ranks_ * own * element);
       HVD_RETURN_IF_ERROR(exchange(request, counts, received));
+      values.resize(ranks_ * own);
       to_doubles(request.dtype, received.data(), ranks_ * own, values.data());
     }
     HVD_RETURN_IF_ERROR(combine_all(request, values));

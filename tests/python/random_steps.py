@@ -19,6 +19,7 @@ import horovod_cpp.torch as hvd
 
 _SHAPES: list[tuple[int, ...]] = [(3, 4), (70_000,), (), (0, 2), (5, 2), (2, 3, 2), (9,)]
 _FLOATS = [torch.float64, torch.float32, torch.float64, torch.float64, torch.float64, torch.float32, torch.float64]
+_BY_HAND = 5
 
 
 class Boom(RuntimeError):
@@ -125,7 +126,12 @@ def runs(seed: int, steps: int, **options: Any) -> dict[str, int]:
             optimizer.zero_grad(set_to_none=zeroing == "none")
         if zeroing != "not at all":
             program.zero(zeroing != "zeros")
-        is_calm = random_.random() < 0.6
+        is_by_hand = zeroing == "none" and random_.random() < 0.2
+        if is_by_hand:  # p.grad from no backward, of a parameter that rank 0 uses, and rank 1 does not
+            for rank in range(size):
+                program.add(rank, _BY_HAND, torch.full_like(parameters[_BY_HAND].detach(), rank + 1.0))
+            parameters[_BY_HAND].grad = program.local[me][_BY_HAND].clone()
+        is_calm = not is_by_hand and random_.random() < 0.6
         passes = 1 if is_calm else random_.randrange(1, 4)
         failing = -1 if is_calm or random_.random() < 0.7 else random_.randrange(size)
         for number in range(passes):
@@ -133,6 +139,8 @@ def runs(seed: int, steps: int, **options: Any) -> dict[str, int]:
             uses_of_ranks = [_draw_uses(random_, _SHAPES) if not is_calm else [_Use("once", 2)] * len(_SHAPES) for _ in range(size)]
             for uses in uses_of_ranks:  # a backward that reaches nothing is none
                 uses[1] = uses[1] or _Use("once", 4)
+            if is_by_hand:
+                uses_of_ranks[0][_BY_HAND], uses_of_ranks[1][_BY_HAND] = _Use("once", 4), None
             if failing >= 0 and number + 1 == passes:
                 # Backward goes from the last to the first: some gradients have come when it fails.
                 failure = _Fails.apply(parameters[0]).sum() if me == failing else 0.0
@@ -171,6 +179,9 @@ def runs(seed: int, steps: int, **options: Any) -> dict[str, int]:
         for held, copy in program.kept:
             torch.testing.assert_close(held.to_dense(), copy, rtol=0, atol=0, msg=lambda text, w=where: f"{w}, kept: {text}")
         # Who zeroes in place, or adds, changes what is kept: that is his doing.
+        for parameter in parameters:
+            if random_.random() < 0.1 and parameter.grad is not None:
+                parameter.grad.data = parameter.grad.data.clone()  # other memory for the same tensor
         keeps = random_.random() < 0.4
         kept = [p.grad for p in parameters if random_.random() < 0.4]
         program.kept = [(grad, grad.detach().clone().to_dense()) for grad in kept if keeps and grad is not None]

@@ -16,7 +16,7 @@ from ._frontend import A, Facts, Frontend
 from ._handle import Handle
 from ._process import world
 from ._world import World
-from .process_sets import ProcessSet, id_of
+from .process_sets import ProcessSet, global_process_set, id_of
 
 
 @dataclass(frozen=True)
@@ -264,9 +264,23 @@ def _count(facts: Facts) -> int:
 
 
 def run_bare(kind: OpKind, process_set: ProcessSet, name: str | None = None) -> int:
-    """barrier and join: waits; the operation's result."""
-    call = _Call(Spec(kind, name, process_set), 1, False)
-    index = call.world.declare(call.name(0), kind, call.set)
-    pending = call.world.session.submit_bare(index)
+    """barrier: waits; the operation's result."""
+    return _run_bare(Spec(kind, name, process_set), [])
+
+
+def run_join() -> int:
+    """Waits until all ranks have joined; the last of them. Arenas are withdrawn when all know of it: before, who goes on would seem to be first."""
+    exchanges = [exchange for exchange in world().exchanges if exchange.process_set_id == 0]
+    arenas = [arena for exchange in exchanges if (arena := exchange.withdraw()) is not None]
+    last = _run_bare(Spec(OpKind.join, None, global_process_set), arenas)
+    for exchange in exchanges:
+        exchange.end_join()
+    return last
+
+
+def _run_bare(spec: Spec, withdrawn: list[_core.Arena]) -> int:
+    call = _Call(spec, 1, False)
+    index = call.world.declare(call.name(0), spec.kind, call.set)
+    pending = call.world.session.submit_bare(index, withdrawn)
     handle = call.handle([pending], lambda: pending.result[0] if pending.result else 0)
     return int(handle.wait())

@@ -53,8 +53,8 @@ class Joins(Protocol):
 
     @property
     def process_set_id(self) -> int: ...
-    def withdraw(self) -> None:
-        """Before: nobody is to wait for this rank."""
+    def withdraw(self) -> _core.Arena | None:
+        """Before: what nobody is to wait for this rank in."""
 
     def end_join(self) -> None:
         """After: all ranks have joined."""

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._collectives import Collectives, Spec, run_bare
+from .._collectives import Collectives, Spec, run_bare, run_join
 from .._core import OpKind, ReduceOp
 from .._handle import Handle
 from ..ops import chosen_op
@@ -229,9 +229,9 @@ def join() -> int:
     """For a rank whose data has run out before the others': returns when all ranks have called it, with the last of them.
 
     Until then this rank contributes zeros to the others' sums and averages, no rows to their allgathers, and takes part in barriers and, but
-    as root, in broadcasts. Min, Max, Product and alltoall are refused meanwhile: MismatchError on the ranks that call them.
+    as root, in broadcasts. Min, Max, Product, Adasum and alltoall are refused meanwhile: MismatchError on the ranks that call them.
     """
-    return run_bare(OpKind.join, global_process_set)
+    return run_join()
 
 
 def poll(handle: Handle[Any]) -> bool:

@@ -7,6 +7,7 @@ the outer one. One that throws never calls its callbacks; torch lets go of them 
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Generator, Sequence
 from typing import Protocol
@@ -29,8 +30,15 @@ class Closes(Protocol):
 def close(exchanges: Sequence[Closes]) -> None:
     closings = [exchange.closing(None if len(exchanges) == 1 else _PATIENCE_S) for exchange in exchanges]
     failures: list[Exception] = []
-    while closings:
-        closings = [one for one in closings if _advance(one, failures)]
+    open_ = closings
+    try:
+        while open_:
+            open_ = [one for one in open_ if _advance(one, failures)]
+    except BaseException:  # ctrl-C: nobody is to wait for what has not begun to close
+        for exchange, closing in zip(exchanges, closings):
+            if inspect.getgeneratorstate(closing) == inspect.GEN_CREATED:
+                exchange.abandon()
+        raise
     if failures:
         raise failures[0]
 

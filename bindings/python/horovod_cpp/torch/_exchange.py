@@ -22,10 +22,10 @@ from ..process_sets import ProcessSet, id_of
 from ._backward_end import at_end_of_backward, close
 from ._gradient_arena import GradientArena
 from ._negotiated import NegotiatedRounds
-from ._reduction import Reduction
+from ._reduction import Reduction, finish
 from ._slots import Slot, SlotGroup
 from ._starting import start_allreduce
-from ._tensors import TorchTensors
+from ._tensors import TorchTensors, supported_types
 from .compression import BF16Compressor, FP16Compressor, NoneCompressor
 
 _MOST_ROUNDS_TO_OPEN = 64
@@ -53,6 +53,7 @@ class GradientExchange:
         self._hooks: list[Any] = []
         self._negotiated = NegotiatedRounds(self._world, self._reduction, self.groups)
         self._may_plan = session.wants_plans and not crosses_wire and not self._reduction.compresses
+        self._types = frozenset(supported_types())
         self._arena: GradientArena | None = None
         self._regular_rounds = 0
         self._regular_rounds_to_open = 1  # more after each arena that was left
@@ -64,6 +65,7 @@ class GradientExchange:
         self._passes = 0  # backwards since the last step
         self._rounds = 0  # since the last step
         self.is_discarded = False
+        self._is_abandoned = False  # the last round
         self._leftovers: list[_core.Pending] = []
         self.no_sync_depth = 0
 
@@ -156,11 +158,11 @@ class GradientExchange:
                 if slot.kept is not None and slot.parameter.grad is None:
                     slot.put_back(None)
             return
+        self._rounds += 1
         try:
             is_discarded = yield from self._close_round(patience)
         finally:
             self._is_open = False
-        self._rounds += 1
         self.is_discarded = is_discarded
         if is_discarded:
             self._clear_gradients()
@@ -172,23 +174,24 @@ class GradientExchange:
     def _close_round(self, patience: float | None) -> Generator[None, None, bool]:
         """Whether the step is dropped."""
         if self._arena is not None:
-            self._arena.close(needs_negotiation=len(self._slots) != self._arena.size)
+            try:
+                self._arena.close(needs_negotiation=len(self._slots) != self._arena.size)
+            except BaseException:
+                self.is_discarded = True  # by all ranks
+                raise
             yield
-            outcome = yield from self._read_outcome(self._arena, patience)
-            if outcome.is_dropped or not (outcome.leaves or outcome.has_more):
-                return outcome.is_dropped
-            self._order = []
-            self._negotiated.begin()
+            return (yield from self._end_planned(self._arena, patience))
         backward_s = time.perf_counter() - self._first_came_at if self._order else 0.0
         end = yield from self._negotiated.close(self._can_plan(), patience)
-        self._regular_rounds = self._regular_rounds + 1 if end.ranks_that_can_plan == self._reduction.process_set.size() else 0
-        if self._arena is None and self._regular_rounds >= self._regular_rounds_to_open:
+        self._regular_rounds = self._regular_rounds + 1 if end.is_regular else 0
+        if self._regular_rounds >= self._regular_rounds_to_open:
             self._regular_rounds = 0
             yield
             yield from self._open_arena(backward_s, patience)
         return end.is_discarded
 
-    def _read_outcome(self, arena: GradientArena, patience: float | None) -> Generator[None, None, _core.EpochOutcome]:
+    def _end_planned(self, arena: GradientArena, patience: float | None) -> Generator[None, None, bool]:
+        """Of a round that this rank has closed: its outcome, and the negotiated round that may follow. Whether the step is dropped."""
         try:
             outcome = yield from arena.outcome(patience)
         finally:
@@ -196,14 +199,18 @@ class GradientExchange:
                 self._arena = None
         if outcome.leaves:
             self._regular_rounds_to_open = min(2 * self._regular_rounds_to_open, _MOST_ROUNDS_TO_OPEN)
-        return outcome
+        if outcome.is_dropped or not (outcome.leaves or outcome.has_more):
+            return outcome.is_dropped
+        self._negotiated.begin()
+        end = yield from self._negotiated.close(self._can_plan(), patience)
+        return end.is_discarded
 
     def _clear_gradients(self) -> None:
         for slot in self._slots.values():
             slot.is_dirty = slot.is_reduced = False
             slot.kept = None
-            if slot.parameter.grad is not None:
-                slot.parameter.grad = torch.zeros_like(slot.parameter.grad)
+            if slot.parameter.grad is not None or slot.has_fired:
+                slot.parameter.grad = torch.zeros_like(slot.parameter, requires_grad=False)
 
     def abandon(self) -> None:
         """The backward of this rank has thrown: takes part in what the others wait for, and waits for nobody."""
@@ -212,6 +219,7 @@ class GradientExchange:
         if self._communicates:
             if self._arena is not None:
                 self._arena.close_failed()
+                self._is_abandoned = True
             else:
                 self._leftovers += self._negotiated.abandon()
                 self._regular_rounds = 0  # on all ranks
@@ -222,13 +230,15 @@ class GradientExchange:
             slot.is_dirty = slot.is_reduced = False
 
     def _finish_leftovers(self) -> None:
-        """Of a round that was abandoned."""
+        """Of a round that was abandoned, or whose wait was interrupted."""
         leftovers, self._leftovers = self._leftovers, []
         for pending in leftovers:
             pending.join()
+        abandoned, self._is_abandoned = self._is_abandoned, False
         if self._arena is not None and self._arena.is_closed:
-            for _ in self._read_outcome(self._arena, None):
-                pass
+            is_dropped = finish(self._end_planned(self._arena, None))
+            if is_dropped and not abandoned:
+                self.is_discarded = True
 
     # ---- the arena ---------------------------------------------------------------------------------------------------
 
@@ -236,7 +246,10 @@ class GradientExchange:
         return (
             self._may_plan
             and any(parameter.numel() for parameter in self._slots)
-            and all(parameter.device.type == "cpu" and parameter.layout is torch.strided for parameter in self._slots)
+            and all(
+                parameter.device.type == "cpu" and parameter.layout is torch.strided and parameter.dtype in self._types
+                for parameter in self._slots
+            )
         )
 
     def _open_arena(self, backward_s: float, patience: float | None) -> Generator[None, None, None]:
@@ -260,12 +273,11 @@ class GradientExchange:
         else:
             self._arena = GradientArena(arena, slots, reduction.sparse_as_dense)
 
-    def withdraw(self) -> None:
-        """This rank has no more data (join)."""
+    def withdraw(self) -> _core.Arena | None:
+        """This rank has no more data (join): what is to be withdrawn once all ranks know."""
         self._finish_leftovers()
         arena, self._arena = self._arena, None
-        if arena is not None:
-            arena.withdraw()
+        return None if arena is None else arena.let_go()
 
     def end_join(self) -> None:
         """All ranks have. Of the last rounds they have seen different ones."""

@@ -23,34 +23,45 @@ class GradientArena:
         self._arena = arena
         self._slots = list(slots)
         self._sparse_as_dense = sparse_as_dense
-        self._memory = torch.frombuffer(arena, dtype=torch.uint8).untyped_storage()
         self._leaves = False
         self.is_closed = False  # and the outcome is not known yet
         self.is_over = False  # after an outcome
         for number, slot in enumerate(self._slots):
             slot.number = number
-            slot.view = self._view(slot)
+            self._set_view(slot)
 
     @property
     def size(self) -> int:
         """How many gradients have a place."""
         return len(self._slots)
 
-    def _view(self, slot: Slot) -> torch.Tensor:
-        """Not a view in autograd's sense."""
-        begin = self._arena.begin_bytes(slot.number) // torch.empty(0, dtype=slot.dtype).element_size()
-        strides = torch.empty(slot.shape, device="meta").stride()
-        return torch.empty(0, dtype=slot.dtype).set_(self._memory, begin, slot.shape, strides)
+    def _set_view(self, slot: Slot) -> None:
+        """Alone in its storage, and no view in autograd's sense: who saves, copies or shares p.grad does so with this gradient only."""
+        shape = slot.parameter.shape
+        tensor = torch.empty(0, dtype=slot.dtype)
+        size = slot.parameter.numel() * tensor.element_size()
+        if size:
+            memory = torch.frombuffer(self._arena, dtype=torch.uint8, offset=self._arena.begin_bytes(slot.number), count=size)
+            slot.view = tensor.set_(memory.untyped_storage(), 0, shape, torch.empty(shape, device="meta").stride())
+        else:
+            slot.view = tensor.reshape(shape)
+        slot.address = slot.view.data_ptr()
+
+    def _check_view(self, slot: Slot) -> None:
+        """p.grad was slot.view: p.grad.data = …, or a model that moved, has given that tensor other memory."""
+        if slot.view is not None and slot.view.data_ptr() != slot.address:
+            self._set_view(slot)
 
     def begin(self) -> None:
         self._leaves = False
         for slot in self._slots:
-            slot.has_fired = slot.is_put = False
+            slot.has_fired = slot.is_put = slot.is_lent = False
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
     def take(self, slot: Slot) -> None:
         """From a hook: what is in p.grad goes into the arena. What cannot stays there, and is negotiated after this round."""
+        self._check_view(slot)
         parameter = slot.parameter
         gradient = parameter.grad
         if gradient is None:
@@ -79,7 +90,7 @@ class GradientArena:
         if sys.getrefcount(slot.view) > 2:  # the slot, and the argument
             held = slot.view
             assert held is not None
-            slot.view = self._view(slot)
+            self._set_view(slot)
             held.data = held.clone()
 
     def _fill(self) -> bool:
@@ -94,18 +105,32 @@ class GradientArena:
                 self.take(slot)
                 if slot.is_put:
                     continue
-            elif gradient is not None and gradient is slot.view:
-                slot.parameter.grad = gradient.clone()  # reduced by an earlier backward
-            del gradient
-            self._make_writable(slot)
-            assert slot.view is not None
-            slot.view.zero_()
+                gradient = None
+            self._fill_slot(slot, gradient)
         return has_more
+
+    def _fill_slot(self, slot: Slot, gradient: torch.Tensor | None) -> None:
+        """`gradient`: what is in p.grad and came from no backward."""
+        self._check_view(slot)
+        if gradient is not None and gradient is slot.view:
+            gradient = slot.parameter.grad = gradient.clone()
+        self._make_writable(slot)
+        assert slot.view is not None
+        # What was written into p.grad by hand is added up if another rank has a gradient.
+        slot.is_lent = gradient is not None and not slot.is_reduced and gradient.layout is torch.strided and gradient.dtype is slot.dtype
+        if gradient is not None and slot.is_lent:
+            slot.view.copy_(gradient.detach())
+        else:
+            slot.view.zero_()
 
     # ---- the end of a round ------------------------------------------------------------------------------------------
 
     def close(self, needs_negotiation: bool) -> None:
-        has_more = self._fill()
+        try:
+            has_more = self._fill()
+        except BaseException:
+            self.close_failed()  # so that nobody waits for this rank
+            raise
         self._arena.close(leaves=self._leaves or needs_negotiation, has_more=has_more)
         self.is_closed = True
 
@@ -141,19 +166,21 @@ class GradientArena:
                     slot.put_back(None)
                 continue
             slot.put_aside_what_is_reduced()
+            if slot.is_lent:
+                slot.parameter.grad = None  # it is in the sum
             piece = slot.parameter.grad
             if piece is not None and not slot.is_dirty:
-                slot.kept, piece = piece, None  # zeros of zero_grad(set_to_none=False)
+                slot.kept, piece = piece, None
             slot.put_back(slot.view)
             if piece is not None:
                 slot.put_aside_what_is_reduced()
                 slot.parameter.grad = piece
                 slot.is_dirty = True
 
-    def withdraw(self) -> None:
-        """This rank has no more data: nobody is to wait for it."""
+    def let_go(self) -> _core.Arena:
+        """This rank has no more data: what is to be withdrawn."""
         self._end()
-        self._arena.withdraw()
+        return self._arena
 
     def _end(self) -> None:
         """Nobody may see what lies in the arena: a rank that was given up may still write there."""

@@ -23,10 +23,14 @@ from ._tensors import TorchTensors
 _FACTS = 3  # of a slot: whether it has a dense gradient, whether that comes in more than one piece, whether it has a sparse one
 
 
+def _by_slot(facts: list[int]) -> list[tuple[int, ...]]:
+    return list(zip(*(iter(facts),) * _FACTS))
+
+
 @dataclass(frozen=True)
 class RoundEnd:
     is_discarded: bool
-    ranks_that_can_plan: int
+    is_regular: bool  # an arena could have held it
 
 
 class NegotiatedRounds:
@@ -169,7 +173,9 @@ class NegotiatedRounds:
                     yield from until_done(pending, patience)
                     slot.put_aside_what_is_reduced()
                     self._result(slot, tensor)
-        return RoundEnd(bool(failed), ranks_that_can_plan)
+        is_irregular = any(has_more or has_sparse for _, has_more, has_sparse in _by_slot(of_groups))
+        can_all_plan = ranks_that_can_plan == self._reduction.process_set.size()
+        return RoundEnd(bool(failed), can_all_plan and not is_irregular)
 
     def _send_all(self) -> None:
         for group in self._groups:
@@ -180,7 +186,7 @@ class NegotiatedRounds:
         reduction = self._reduction
         sparse = SparseRound(reduction.label, reduction.op, reduction.prescale * reduction.postscale, reduction.process_set)
         more = []
-        of_slots = zip(*(iter(facts),) * _FACTS)
+        of_slots = iter(_by_slot(facts))
         for group in self._groups:
             told = [next(of_slots) for _ in group.slots]
             if any(has_dense for has_dense, _, _ in told):

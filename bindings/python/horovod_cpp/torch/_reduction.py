@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import _core
 from .._core import ReduceOp
@@ -26,6 +26,19 @@ class Reduction:
     @property
     def compresses(self) -> bool:
         return self.compression is not NoneCompressor
+
+
+_Result = TypeVar("_Result")
+
+
+def finish(steps: Generator[None, None, _Result]) -> _Result:
+    """Takes all of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
 
 
 def until_done(pending: _core.Pending, patience: float | None) -> Iterator[None]:

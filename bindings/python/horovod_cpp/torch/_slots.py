@@ -13,6 +13,7 @@ class Slot:
     """One parameter. In a round of reductions its gradient is taken out of p.grad, so that whatever autograd adds then is apart."""
 
     __slots__ = (
+        "address",
         "context",
         "dtype",
         "group",
@@ -20,6 +21,7 @@ class Slot:
         "index",
         "indices",
         "is_dirty",
+        "is_lent",
         "is_put",
         "is_reduced",
         "kept",
@@ -45,7 +47,9 @@ class Slot:
         self.context: Any = None  # of compression
         self.number = -1  # in the arena
         self.view: torch.Tensor | None = None  # its place there
+        self.address = 0  # of that place
         self.is_put = False  # this rank's gradient is there
+        self.is_lent = False  # … or what was in p.grad without a backward
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from .._collectives import run_bare
+from .._collectives import run_bare, run_join
 from .._core import OpKind, ReduceOp
 from .._handle import Handle
-from .._process import world
 from ..ops import Average, Sum, chosen_op
 from ..process_sets import ProcessSet, global_process_set
 from ._gradients import allgathered, broadcasted, exchanged
@@ -127,15 +126,9 @@ def join(device: int = -1) -> int:
     """For a rank whose data has run out before the others': returns when all ranks have called it, with the last of them.
 
     device: for Horovod's scripts; not needed. Until then this rank contributes zeros to the others' sums and averages, no rows to their
-    allgathers, and takes part in barriers and, but as root, in broadcasts. Min, Max, Product and alltoall are refused meanwhile.
+    allgathers, and takes part in barriers and, but as root, in broadcasts. Min, Max, Product, Adasum and alltoall are refused meanwhile.
     """
-    exchanges = [exchange for exchange in world().exchanges if exchange.process_set_id == 0]
-    for exchange in exchanges:
-        exchange.withdraw()
-    last = run_bare(OpKind.join, global_process_set)
-    for exchange in exchanges:
-        exchange.end_join()
-    return last
+    return run_join()
 
 
 def poll(handle: Handle[Any]) -> bool:

@@ -18,6 +18,10 @@ Rules
  - A further backward before step() accumulates: each is reduced alone and added. With backward_passes_per_step=k each k-th is reduced, with
    what the others have added; step() reduces what is left over.
  - If the backward of a rank throws, all drop the step: the other ranks' backward() raises StepDiscarded, and step() does nothing.
+ - Whoever keeps p.grad itself keeps its values. Of what shares its memory (p.grad.detach(), .data, a view, .numpy()) make a clone: the next
+   backward writes there.
+ - With op=Adasum gradients stay this rank's own, ranks meet in step(): there clip each rank's, and leave GradScaler out, which would skip the
+   step on some ranks only.
  - Gradients are values: after backward(create_graph=True) they have no graph.
  - On one rank nothing is communicated.
 """
@@ -154,7 +158,8 @@ def DistributedOptimizer(  # Horovod spells it so
     compression: what gradients are cast to on a wire; nothing happens where ranks share memory. Your own Compressor always works.
     backward_passes_per_step: how many backwards are accumulated before gradients are reduced.
     op: Average or Sum over ranks, or Adasum: each rank takes a step on its own gradients, and step() puts the ranks' changes of the weights
-    together, so that steps in different directions add up and equal ones are averaged; without scaling the learning rate. gradient_predivide_factor f (Average only): gradients are multiplied by 1/f before the sum over n ranks, and
+    together, so that steps in different directions add up and equal ones are averaged; without scaling the learning rate.
+    gradient_predivide_factor f (Average only): gradients are multiplied by 1/f before the sum over n ranks, and
     by f/n after it: for 16-bit types, whose sums could overflow.
     groups: lists of parameters whose gradients are reduced together; num_groups (or a number as groups): that many lists of equal length.
     sparse_as_dense: sparse gradients are made dense before they are reduced; otherwise ranks gather each other's rows.
