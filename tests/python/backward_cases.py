@@ -70,7 +70,9 @@ def a_rank_without_data() -> None:
         check_same(net, reference)
 
 
-class _Fails(torch.autograd.Function):
+class Fails(torch.autograd.Function):
+    """Throws in backward."""
+
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         return x.clone()
@@ -91,7 +93,7 @@ def a_backward_that_fails() -> None:
             x, y = step[hvd.rank()]
             hidden = net[1](net[0](x))
             if hvd.rank() == 0:
-                hidden = _Fails.apply(hidden)
+                hidden = Fails.apply(hidden)
             loss = nn.functional.mse_loss(net[2](hidden), y)
             with pytest.raises(ArithmeticError if hvd.rank() == 0 else hvd.StepDiscarded):
                 loss.backward()

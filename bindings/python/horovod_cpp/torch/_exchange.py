@@ -50,7 +50,6 @@ class GradientExchange:
         self.passes_per_step = passes
         self.groups: list[SlotGroup] = []
         self._slots: dict[torch.Tensor, Slot] = {}
-        self._hooks: list[Any] = []
         self._negotiated = NegotiatedRounds(self._world, self._reduction, self.groups)
         self._may_plan = session.wants_plans and not crosses_wire and not self._reduction.compresses
         self._types = frozenset(supported_types())
@@ -84,17 +83,9 @@ class GradientExchange:
             self._slots[parameter] = slot
             # The first runs before autograd accumulates, the second afterwards.
             hooked: Any = parameter
-            self._hooks.append(hooked.register_hook(self._before(slot)))
-            self._hooks.append(hooked.register_post_accumulate_grad_hook(self._after(slot)))
+            hooked.register_hook(self._before(slot))
+            hooked.register_post_accumulate_grad_hook(self._after(slot))
         self.groups.append(group)
-
-    def knows(self, parameter: torch.Tensor) -> bool:
-        return parameter in self._slots
-
-    def remove_hooks(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
 
     # ---- hooks -------------------------------------------------------------------------------------------------------
 
