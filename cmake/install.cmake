@@ -20,7 +20,7 @@ endforeach()
 
 # The public headers of the core: session.h, work.h, world.h, plugin.h, and what they and the LibTorch binding include.
 set(HVD_CORE_HEADERS
-    base/abort_latch.h base/bell.h base/config.h base/deadline.h base/fingerprint.h base/futex.h base/log.h base/patience.h base/status.h base/text.h base/types.h base/unique_fd.h base/wire.h
+    base/abort_latch.h base/bell.h base/caches.h base/config.h base/deadline.h base/fingerprint.h base/futex.h base/log.h base/pages.h base/patience.h base/status.h base/text.h base/types.h base/unique_fd.h base/wire.h
     coordinator/declaration.h coordinator/epoch_plan.h coordinator/epoch_words.h coordinator/epochs.h coordinator/process_sets.h coordinator/submission.h coordinator/work_state.h
     ports/clock.h ports/collectives.h ports/device.h ports/memory_exchange.h ports/plugin.h ports/registered_memory.h ports/transport.h
     session.h work.h)

@@ -1,27 +1,22 @@
 #include "horovod_cpp/transport/shm/memfd_exchange.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <limits>
 #include <string>
 #include <utility>
 
 #include "horovod_cpp/base/socket.h"
 #include "horovod_cpp/base/text.h"
+#include "horovod_cpp/transport/shm/sealed_memory.h"
 
 namespace hvd {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x4d445648;  // "HVDM"
-constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 // Travels with the descriptor.
 struct Offer {
@@ -30,56 +25,6 @@ struct Offer {
   std::uint64_t round = 0;
   std::uint64_t size_bytes = 0;
 };
-
-std::size_t rounded_to_pages(std::size_t bytes) {
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return std::max(page, (bytes + page - 1) / page * page);
-}
-
-// What the machine can still give, or no limit if it does not say. Allocating more would not fail but wake
-// the out-of-memory killer.
-std::size_t available_memory_bytes() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string word;
-  std::size_t kibibytes = 0;
-  while (meminfo >> word) {
-    if (word == "MemAvailable:" && meminfo >> kibibytes) return kibibytes * 1024;
-  }
-  return std::numeric_limits<std::size_t>::max();
-}
-
-// An open memfd, or an errno value.
-std::pair<UniqueFd, int> create_sealed_memory(std::size_t bytes) {
-  const std::size_t length = rounded_to_pages(bytes);
-  if (length < bytes || length > available_memory_bytes()) return {UniqueFd(), ENOMEM};
-  if (length > file_size_limit_bytes()) return {UniqueFd(), EFBIG};
-  UniqueFd memory(::memfd_create("horovod_cpp", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!memory.is_open()) return {UniqueFd(), errno};
-  // A signal would have the kernel give back what it has allocated.
-  const SignalsBlocked uninterrupted;
-  const int error_number = ::posix_fallocate(memory.get(), 0, static_cast<off_t>(length));
-  if (error_number != 0) return {UniqueFd(), error_number};
-  if (::fcntl(memory.get(), F_ADD_SEALS, kSeals) != 0) return {UniqueFd(), errno};
-  return {std::move(memory), 0};
-}
-
-Result<MappedMemory> map(const UniqueFd& memory, std::size_t bytes) {
-  const std::size_t length = rounded_to_pages(bytes);
-  struct stat facts{};
-  // A peer could otherwise shrink its memory under us.
-  if (::fstat(memory.get(), &facts) != 0 || length < bytes ||
-      static_cast<std::uint64_t>(facts.st_size) < length ||
-      (::fcntl(memory.get(), F_GET_SEALS) & kSeals) != kSeals) {
-    return Status::internal("the memory is smaller than announced, or not sealed");
-  }
-  void* address = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
-  if (address == MAP_FAILED) return Status::unavailable("cannot map the memory: " + error_text(errno));
-  MappedMemory mapped;
-  mapped.data = static_cast<std::byte*>(address);
-  mapped.size_bytes = bytes;
-  mapped.mapping = std::shared_ptr<void>(address, [length](void* start) { ::munmap(start, length); });
-  return mapped;
-}
 
 union Control {
   cmsghdr header;
@@ -235,7 +180,7 @@ class MemfdExchange final : public MemoryExchange {
 
   static Result<MappedMemory> own_memory(const UniqueFd& memory, const Offer& offer) {
     if (offer.error_number != 0) return no_memory(offer);
-    return map(memory, offer.size_bytes);
+    return map_sealed_memory(memory, offer.size_bytes);
   }
 
   Result<MappedMemory> receive_memory(int peer, Deadline deadline) const {
@@ -247,7 +192,7 @@ class MemfdExchange final : public MemoryExchange {
     if (offer.error_number != 0) return no_memory(offer);
     if (!memory.is_open())
       return Status::unavailable("no descriptor came with its message: " + error_text(EMFILE));
-    return map(memory, offer.size_bytes);
+    return map_sealed_memory(memory, offer.size_bytes);
   }
 
   const int rank_;
