@@ -8,6 +8,7 @@ ArenaOpening::ArenaOpening(Parts parts)
     : parts_(std::move(parts)),
       sight_(std::make_shared<std::vector<std::int64_t>>(parts_.order.begin(), parts_.order.end())) {
   sight_->push_back(parts_.backward.count());
+  sight_->push_back(static_cast<std::int64_t>(fitted_chunk_bytes(caches_of_machine())));
   sight_work_ = broadcast_sight();
 }
 
@@ -40,7 +41,7 @@ void ArenaOpening::name_contents(const std::vector<std::size_t>& order) {
 Work ArenaOpening::open_epochs() {
   std::size_t total_bytes = 0;
   for (const ArenaItem& item : parts_.items) total_bytes += item.count * size_in_bytes(item.dtype);
-  const std::vector<std::size_t> order(sight_->begin(), sight_->end() - 1);
+  const std::vector<std::size_t> order(sight_->begin(), sight_->end() - 2);
   Declaration reduction;
   reduction.op = parts_.op;
   reduction.prescale = parts_.prescale;
@@ -48,8 +49,9 @@ Work ArenaOpening::open_epochs() {
   const EffectiveReduction effective = effective_reduction(
       reduction,
       static_cast<int>(parts_.session.process_set(parts_.process_set).value_or(std::vector{0}).size()));
-  const std::size_t bucket_bytes = bucket_bytes_for(total_bytes, std::chrono::nanoseconds(sight_->back()));
+  const std::size_t bucket_bytes = bucket_bytes_for(total_bytes, std::chrono::nanoseconds(sight_->end()[-2]));
   plan_ = plan_arena(parts_.items, order, bucket_bytes, effective.op, effective.scale, parts_.wants_squares);
+  plan_.epochs.chunk_bytes = static_cast<std::size_t>(sight_->back());
   name_contents(order);
   return parts_.session.open_epochs(
       "gradients" + parts_.suffix, plan_.epochs, parts_.process_set,

@@ -48,7 +48,8 @@ class ArenaOpening {
   void name_contents(const std::vector<std::size_t>& order);
 
   const Parts parts_;
-  const std::shared_ptr<std::vector<std::int64_t>> sight_;  // order, and backward in ns
+  const std::shared_ptr<std::vector<std::int64_t>>
+      sight_;  // order, backward in ns, bytes of a chunk; rank 0's
   Work sight_work_;
   ArenaPlan plan_;
   std::shared_ptr<Opened> opened_ = std::make_shared<Opened>();

@@ -22,7 +22,7 @@ EpochLayout::EpochLayout(const EpochPlan& plan) {
     first_chunk.push_back(chunks);
     const std::size_t bytes = bucket.count * size_in_bytes(bucket.dtype);
     // An empty bucket has flags.
-    chunks += std::max<std::size_t>(1, round_up(bytes, kChunkBytes) / kChunkBytes);
+    chunks += std::max<std::size_t>(1, round_up(bytes, plan.chunk_bytes) / plan.chunk_bytes);
   }
   first_chunk.push_back(chunks);
   const std::size_t words = plan.buckets.size() * kWordBytes;
@@ -36,6 +36,10 @@ EpochLayout::EpochLayout(const EpochPlan& plan) {
   total_bytes = payload + plan.payload_bytes;
 }
 
+std::size_t fitted_chunk_bytes(const Caches& caches) {
+  return std::clamp(std::bit_floor(caches.second / 4), std::size_t{64} << 10U, std::size_t{512} << 10U);
+}
+
 std::int64_t fingerprint_of(const EpochPlan& plan) {
   Fingerprint out;
   for (const EpochBucket& bucket : plan.buckets) {
@@ -44,7 +48,8 @@ std::int64_t fingerprint_of(const EpochPlan& plan) {
       out.add(number);
     }
   }
-  for (const std::size_t number : {plan.payload_bytes, plan.flags, static_cast<std::size_t>(plan.op)}) {
+  for (const std::size_t number :
+       {plan.payload_bytes, plan.flags, static_cast<std::size_t>(plan.op), plan.chunk_bytes}) {
     out.add(number);
   }
   out.add(std::bit_cast<std::uint64_t>(plan.scale));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "horovod_cpp/base/caches.h"
 #include "horovod_cpp/base/types.h"
 
 namespace hvd {
@@ -26,6 +27,8 @@ struct EpochPlan {
   ReduceOp op = ReduceOp::sum;  // of all of them; never average
   double scale = 1.0;
   bool wants_squares = false;  // Epochs::sum_of_squares()
+  // A bucket is reduced in chunks of this size, by whoever has time. A power of two, at least 64 bytes.
+  std::size_t chunk_bytes = std::size_t{128} << 10U;
   // For people: the names of what each bucket holds. May be shorter than `buckets`; ranks need not agree on it.
   std::vector<std::vector<std::string>> contents = {};
 };
@@ -33,9 +36,6 @@ struct EpochPlan {
 // Where the parts of one rank's memory lie. The same on all ranks.
 struct EpochLayout {
   static constexpr std::size_t kPageBytes = 4096;
-  // A bucket is reduced in chunks of this size, by whoever has time.
-  static constexpr std::size_t kChunkBytes = std::size_t{128} << 10U;
-
   explicit EpochLayout(const EpochPlan& plan);
 
   std::vector<std::size_t> first_chunk;  // [bucket], counted over all buckets; one more at the end
@@ -50,6 +50,9 @@ struct EpochLayout {
 
   std::size_t chunks_of(std::size_t bucket) const { return first_chunk[bucket + 1] - first_chunk[bucket]; }
 };
+
+// Chunks that stay in a core's second cache with what is read and written beside them, and are many enough to be shared out.
+std::size_t fitted_chunk_bytes(const Caches& caches);
 
 // The same number for the same plan, another for another one, but for chance. Positive.
 std::int64_t fingerprint_of(const EpochPlan& plan);

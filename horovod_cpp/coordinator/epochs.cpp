@@ -95,34 +95,34 @@ bool Epochs::is_claimable(std::size_t bucket) const {
   return claim_word(bucket).load() < published_everywhere(bucket) * layout_.chunks_of(bucket);
 }
 
-bool Epochs::reduce_bucket(std::size_t bucket) {
+bool Epochs::reduce_bucket(std::size_t bucket, std::uint64_t most_chunks) {
   const std::uint64_t chunks = layout_.chunks_of(bucket);
   const std::uint64_t end = published_everywhere(bucket) * chunks;
   const Reducing reducing(reducing_);
   auto& claim = claim_word(bucket);
-  bool has_reduced = false;
+  std::uint64_t reduced = 0;
   std::uint64_t next = claim.load(std::memory_order_relaxed);
-  while (next < end) {
+  while (next < end && reduced < most_chunks) {
     // Never fetch_add: a late helper would take a chunk of the next epoch, and drop it.
     if (!claim.compare_exchange_weak(next, next + 1, std::memory_order_relaxed)) continue;
     if (next % chunks == 0) record(Happening::all_ready, bucket);
     reduce_chunk(bucket, next % chunks);
-    has_reduced = true;
+    ++reduced;
     if ((done_word(bucket).fetch_add(1) + 1) % chunks == 0) {
       record(Happening::reduced, bucket);
       if (all_closed() && all_done()) ring_all();
     }
     next = claim.load(std::memory_order_relaxed);
   }
-  return has_reduced;
+  return reduced > 0;
 }
 
 RegisteredRange Epochs::range_of(std::size_t bucket, std::size_t chunk) const {
   const EpochBucket& of = plan_.buckets[bucket];
   const std::size_t element = size_in_bytes(of.dtype);
-  const std::size_t begin = chunk * EpochLayout::kChunkBytes / element;
+  const std::size_t begin = chunk * plan_.chunk_bytes / element;
   const std::size_t count =
-      std::min(EpochLayout::kChunkBytes / element, of.count - std::min(of.count, begin));
+      std::min(plan_.chunk_bytes / element, of.count - std::min(of.count, begin));
   return {layout_.payload + of.begin_bytes + begin * element, count, of.dtype};
 }
 
@@ -152,19 +152,22 @@ void Epochs::combine_flags(const EpochBucket& bucket) const {
 bool Epochs::reduce_claimable() {
   bool has_reduced = false;
   for (std::size_t bucket = 0; bucket < plan_.buckets.size(); ++bucket) {
-    has_reduced = reduce_bucket(bucket) || has_reduced;
+    has_reduced = reduce_bucket(bucket, layout_.chunks_of(bucket)) || has_reduced;
   }
   return has_reduced;
 }
 
+// A rank's share of each: it is the last one to publish that finds a bucket ready, and the others would wait for it if it reduced all of it.
 void Epochs::help() {
   const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
   const auto begin = std::chrono::steady_clock::now();
   bool has_reduced = false;
   int passed = 0;
   for (std::size_t bucket = 0; bucket < plan_.buckets.size() && passed < kLookAhead; ++bucket) {
-    if (claim_word(bucket).load(std::memory_order_relaxed) >= epoch * layout_.chunks_of(bucket)) continue;
-    const bool is_reduced = reduce_bucket(bucket);
+    const std::uint64_t chunks = layout_.chunks_of(bucket);
+    if (claim_word(bucket).load(std::memory_order_relaxed) >= epoch * chunks) continue;
+    const auto members = static_cast<std::uint64_t>(size());
+    const bool is_reduced = reduce_bucket(bucket, (chunks + members - 1) / members);
     has_reduced = has_reduced || is_reduced;
     passed += is_reduced ? 0 : 1;
   }

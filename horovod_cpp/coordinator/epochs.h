@@ -61,7 +61,7 @@ class Epochs {
   bool has_plan() const { return has_plan_; }
   bool is_published(std::size_t bucket) const { return is_published_[bucket]; }
   void publish(std::size_t bucket);
-  // Reduces what all ranks have published, the next few buckets at least. Waits for nobody.
+  // Reduces this rank's share of what all ranks have published, of the next few buckets at least. Waits for nobody.
   void help();
   // Publishes the rest, as it is, and says the last word of this epoch.
   void close(const CloseWord& word);
@@ -111,7 +111,7 @@ class Epochs {
   std::uint64_t published_everywhere(std::size_t bucket) const;
   bool is_claimable(std::size_t bucket) const;
   bool reduce_claimable();
-  bool reduce_bucket(std::size_t bucket);
+  bool reduce_bucket(std::size_t bucket, std::uint64_t most_chunks);
   RegisteredRange range_of(std::size_t bucket, std::size_t chunk) const;
   void reduce_chunk(std::size_t bucket, std::size_t chunk) const;
   void combine_flags(const EpochBucket& bucket) const;

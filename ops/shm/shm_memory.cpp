@@ -12,7 +12,7 @@ namespace hvd {
 namespace {
 
 // What is read from all, added and written to all before the next: small enough that the copies behind the first two come from the
-// innermost cache.
+// innermost cache of every processor. The same everywhere: the sum of squares is that of blocks, and ranks must come to the same bits.
 constexpr std::size_t kBlockBytes = std::size_t{16} << 10U;
 
 // So many pointers need no memory from the heap.

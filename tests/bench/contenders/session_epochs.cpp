@@ -69,7 +69,8 @@ class SessionEpochs final : public Contender {
 
 Result<std::unique_ptr<Contender>> make_epochs(Session& session, const Workload& workload) {
   if (workload.is_step()) return Status::unimplemented("reduces tensors only");
-  const Placed placed = place(workload, session.size());
+  Placed placed = place(workload, session.size());
+  placed.plan.chunk_bytes = fitted_chunk_bytes(caches_of_machine());
   std::shared_ptr<Epochs> epochs;
   const Work opened = session.open_epochs(workload.name, placed.plan, 0,
                                           [&](std::shared_ptr<Epochs> taken) { epochs = std::move(taken); });

@@ -61,9 +61,9 @@ TEST(EpochDecision, ARankThatIsGoneCountsNothing) {
 
 EpochPlan two_buckets() {
   EpochPlan plan;
-  plan.buckets = {{0, 3 * EpochLayout::kChunkBytes / 8, DataType::float32, 0, 2},
-                  {2 * EpochLayout::kChunkBytes, 0, DataType::float64, 2, 1}};
-  plan.payload_bytes = 2 * EpochLayout::kChunkBytes;
+  plan.buckets = {{0, 3 * plan.chunk_bytes / 8, DataType::float32, 0, 2},
+                  {2 * plan.chunk_bytes, 0, DataType::float64, 2, 1}};
+  plan.payload_bytes = 2 * plan.chunk_bytes;
   plan.flags = 3;
   return plan;
 }
@@ -79,7 +79,7 @@ TEST(EpochLayout, PartsFollowOneAnotherAndAreAligned) {
   EXPECT_GE(layout.combined_flags, layout.own_flags + 3);
   EXPECT_GE(layout.payload, layout.combined_flags + 3);
   EXPECT_EQ(layout.payload % EpochLayout::kPageBytes, 0U);
-  EXPECT_EQ(layout.total_bytes, layout.payload + 2 * EpochLayout::kChunkBytes);
+  EXPECT_EQ(layout.total_bytes, layout.payload + 2 * EpochPlan().chunk_bytes);
 }
 
 TEST(EpochPlan, FingerprintsTellPlansApart) {
@@ -92,6 +92,14 @@ TEST(EpochPlan, FingerprintsTellPlansApart) {
   other = two_buckets();
   other.buckets[0].dtype = DataType::float64;
   EXPECT_NE(one, fingerprint_of(other));
+}
+
+TEST(FittedChunk, IsAQuarterOfTheSecondCacheWithinLimits) {
+  EXPECT_EQ(fitted_chunk_bytes({.second = std::size_t{512} << 10U}), std::size_t{128} << 10U);
+  EXPECT_EQ(fitted_chunk_bytes({.second = std::size_t{1280} << 10U}), std::size_t{256} << 10U);
+  EXPECT_EQ(fitted_chunk_bytes({.second = 0}), std::size_t{64} << 10U);
+  EXPECT_EQ(fitted_chunk_bytes({.second = std::size_t{64} << 20U}), std::size_t{512} << 10U);
+  EXPECT_GT(caches_of_machine().second, 0U);
 }
 
 }  // namespace
