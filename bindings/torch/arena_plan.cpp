@@ -7,9 +7,17 @@ namespace hvd {
 namespace {
 
 constexpr std::size_t kLineBytes = 64;
+constexpr std::size_t kPageBytes = 4096;
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+std::size_t unit_of(const ArenaItem& item) {
+  const bool has_own_pages = item.count * size_in_bytes(item.dtype) >= kLeastBytesOnOwnPages;
+  return has_own_pages ? kPageBytes : kLineBytes;
+}
 
 std::size_t bytes_of(const ArenaItem& item) {
-  return (item.count * size_in_bytes(item.dtype) + kLineBytes - 1) / kLineBytes * kLineBytes;
+  return round_up(item.count * size_in_bytes(item.dtype), unit_of(item));
 }
 
 struct Growing {
@@ -52,14 +60,17 @@ ArenaPlan plan_arena(std::span<const ArenaItem> items, std::span<const std::size
   epochs.scale = scale;
   epochs.wants_squares = wants_squares;
   for (const Growing& bucket : buckets) {
-    epochs.buckets.push_back({epochs.payload_bytes, bucket.bytes / size_in_bytes(bucket.dtype), bucket.dtype,
-                              epochs.flags, bucket.members.size()});
+    epochs.payload_bytes = round_up(epochs.payload_bytes, unit_of(items[bucket.members.front()]));
+    epochs.buckets.push_back({epochs.payload_bytes, 0, bucket.dtype, epochs.flags, bucket.members.size()});
+    EpochBucket& placed = epochs.buckets.back();
     for (const std::size_t index : bucket.members) {
+      epochs.payload_bytes = round_up(epochs.payload_bytes, unit_of(items[index]));
       plan.begin_bytes[index] = epochs.payload_bytes;
       plan.bucket[index] = epochs.buckets.size() - 1;
       plan.flag[index] = epochs.flags++;
       epochs.payload_bytes += bytes_of(items[index]);
     }
+    placed.count = (epochs.payload_bytes - placed.begin_bytes) / size_in_bytes(bucket.dtype);
   }
   return plan;
 }

@@ -28,10 +28,12 @@ struct ArenaPlan {
 std::size_t bucket_bytes_for(std::size_t total_bytes, std::chrono::nanoseconds backward);
 inline constexpr std::size_t kLeastBucketBytes = std::size_t{64} << 10U;
 inline constexpr std::size_t kMostBucketBytes = std::size_t{4} << 20U;
+// Gradients of this size and more share no page with others.
+inline constexpr std::size_t kLeastBytesOnOwnPages = std::size_t{256} << 10U;
 
 // `order`: every index of `items` once, as gradients are expected to come. A bucket holds gradients of one type, one after another in that
 // order, at least bucket_bytes of them if there are so many; the first one a quarter, so that there is something to reduce early. Gradients
-// start at multiples of 64 bytes. op, scale, wants_squares: see EpochPlan.
+// start at multiples of 64 bytes, large ones at pages. op, scale, wants_squares: see EpochPlan.
 ArenaPlan plan_arena(std::span<const ArenaItem> items, std::span<const std::size_t> order,
                      std::size_t bucket_bytes, ReduceOp op, double scale, bool wants_squares);
 

@@ -2,7 +2,7 @@
 //
 // Each gradient has a slot, a tensor that p.grad becomes. A tensor of a slot keeps the memory; it may outlive everything else.
 // Slots obey the memory rule of epochs.h. A slot that somebody else still holds (a user who has kept p.grad) is not written: who holds it
-// gets memory of his own.
+// gets memory of his own. A large gradient is computed in its slot, where SlotLender has foreseen its allocation; others are copied there.
 // Not thread-safe: the exchange's mutex covers it, but for epochs() and rounds().wait().
 #pragma once
 
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings/torch/arena_epochs.h"
+#include "bindings/torch/slot_lender.h"
 
 namespace hvd {
 
@@ -28,16 +29,35 @@ class GradientArena {
   bool is_slot(std::size_t index, const at::Tensor& tensor) const;
   // Whether it lies in the arena.
   bool contains(const at::Tensor& tensor) const;
+  // In the thread of the backward. `piece`, which has come for gradient `index`, and autograd's own are all that the caller knows to hold its
+  // memory: whether it lies in the slot already. If not, prepare_write() comes before the slot is written.
+  bool has_come_in_place(std::size_t index, const at::Tensor& piece);
+  // What is allocated from now on follows the gradient `index`. can_come(i): gradient i comes next in this epoch, if it comes.
+  template <class CanCome>
+  void foresee_after(std::size_t index, CanCome&& can_come) {
+    if (!lender_) return;
+    lender_->open_window(index, [&](std::size_t i) { return is_free(i) && can_come(i); });
+  }
+  // The next epoch begins.
+  void begin_epoch();
   // The slot is about to be written. `known`: the tensors through which the caller holds it.
   void prepare_write(std::size_t index, std::initializer_list<const at::Tensor*> known);
   // From now on nothing that others see lies in the arena: they get memory of their own.
   void let_go();
 
  private:
+  bool is_free(std::size_t index) const {
+    return slots_[index].use_count() == 1 && slots_[index].storage().use_count() == 1;
+  }
+  std::byte* memory_of(std::size_t index) const;
   at::Tensor make_slot(std::size_t index) const;
   void detach_holders(std::size_t index);
+  void renew_slot(std::size_t index);
+  void open_lender();
+  void take_back(std::size_t index);
 
   const std::unique_ptr<ArenaEpochs> arena_;
+  std::shared_ptr<SlotLender> lender_;  // nullptr: memory cannot be mapped a second time
   std::vector<c10::TensorOptions> options_;
   std::vector<std::vector<std::int64_t>> shapes_;
   std::vector<at::Tensor> slots_;

@@ -197,6 +197,9 @@ void GradientExchange::on_gradient(std::size_t index) {
   end_arrivals([](const Arrival& arrival) { return arrival.thread == std::this_thread::get_id(); });
   if (!has_plan()) return;
   const std::shared_ptr<GradientArena> arena = arena_;
+  if (!is_local(current_graph_task())) {
+    arena->foresee_after(index, [this](std::size_t i) { return !gradients_[i].is_produced; });
+  }
   lock.unlock();
   arena->epochs().help();
 }
@@ -243,6 +246,7 @@ void GradientExchange::on_backward_inside_another(int graph_task, bool ended_wel
 }
 
 void GradientExchange::on_backward_death(int graph_task) noexcept {
+  SlotLender::close_window();
   try {
     const std::lock_guard lock(mutex_);
     const at::NoGradGuard no_grad;
@@ -267,6 +271,7 @@ void GradientExchange::on_backward_death(int graph_task) noexcept {
 }
 
 bool GradientExchange::advance_close(int graph_task, std::chrono::milliseconds patience) {
+  SlotLender::close_window();
   Lock lock(mutex_);
   const at::NoGradGuard no_grad;
   const auto is_this = [&](const OpenBackward& open) { return open.graph_task == graph_task; };

@@ -107,7 +107,7 @@ void GradientExchange::write_slot(std::size_t index, const at::Tensor& piece) {
   // What is reduced already, or is somebody else's slot, is kept apart.
   const bool stays_apart = gradient.is_reduced || !arena_->is_slot(index, gradient.kept);
   if (stays_apart && arena_->contains(gradient.kept)) gradient.kept = contiguous_copy(gradient.kept);
-  arena_->prepare_write(index, {&gradient.kept, &piece});
+  if (!arena_->has_come_in_place(index, piece)) arena_->prepare_write(index, {&gradient.kept, &piece});
   at::Tensor slot = arena_->slot(index);
   if (gradient.is_reduced || !gradient.kept.defined()) {
     // Without detach(), which takes memory from the heap: gradients are off here, and no history is made.
@@ -225,7 +225,7 @@ void GradientExchange::follow_epoch_outcome() {
   if (is_over) {
     drop_arena();
   } else {
-    arena_->rounds().begin_epoch();
+    arena_->begin_epoch();
   }
 }
 

@@ -27,6 +27,7 @@ set(HVD_TORCH_SOURCES
     gradient_exchange_submit.cpp
     gradient_hook.cpp
     integer_average.cpp
+    lending_allocator.cpp
     model_agreement.cpp
     operation.cpp
     optimizer_archive.cpp
@@ -40,5 +41,6 @@ set(HVD_TORCH_SOURCES
     sharded_optimizer.cpp
     sharded_step.cpp
     sharded_step_gather.cpp
+    slot_lender.cpp
     sparse_rows.cpp
     tensor_facts.cpp)
