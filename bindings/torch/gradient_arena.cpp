@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "bindings/torch/tensor_facts.h"
+
 namespace hvd {
 
 GradientArena::GradientArena(std::unique_ptr<ArenaEpochs> arena, const std::vector<at::Tensor>& parameters)
@@ -24,10 +26,10 @@ void GradientArena::open_lender() {
         {arena_->plan().begin_bytes[i],
          static_cast<std::size_t>(c10::multiply_integers(shapes_[i])) * options_[i].dtype().itemsize()});
   }
-  lender_ = SlotLender::open(epochs().payload(), epochs().plan().payload_bytes, slots, epochs().mapping());
-  if (!lender_) return;
-  install_lending_allocator();
-  lender_->begin_epoch();
+  const MappedMemory& memory = epochs().own_memory();
+  lender_ = SlotLender::open(memory, static_cast<std::size_t>(epochs().payload() - memory.data),
+                             epochs().plan().payload_bytes, slots);
+  if (lender_) lender_->begin_epoch();
 }
 
 std::byte* GradientArena::memory_of(std::size_t index) const {
@@ -38,7 +40,7 @@ std::byte* GradientArena::memory_of(std::size_t index) const {
 at::Tensor GradientArena::make_slot(std::size_t index) const {
   return at::from_blob(
       memory_of(index), shapes_[index],
-      [mapping = epochs().mapping(), lender = lender_](void*) { static_cast<void>(mapping); },
+      [mapping = epochs().own_memory().mapping, lender = lender_](void*) { static_cast<void>(mapping); },
       options_[index]);
 }
 
@@ -65,16 +67,14 @@ void GradientArena::renew_slot(std::size_t index) {
   if (!is_there) slots_[index] = make_slot(index);
 }
 
-bool GradientArena::has_come_in_place(std::size_t index, const at::Tensor& piece) {
+bool GradientArena::has_come_in_place(std::size_t index, const at::Tensor& piece, bool is_alone) {
   if (!lender_) return false;
   renew_slot(index);
-  const void* const data = piece.layout() == c10::kStrided ? piece.const_data_ptr() : nullptr;
+  const bool fits = is_alone && is_dense_like(piece, slots_[index]) && is_plain_memory(piece);
+  const void* const data = fits ? piece.const_data_ptr() : nullptr;
   lender_->learn(index, data);
   lender_->seal(index);
-  // `piece` is what autograd has made of the gradient that it got, and that one is there until its hooks have run.
-  constexpr std::size_t kKnown = 2;
-  return lender_->is_lent(index) && data == lender_->at(index) && piece.storage().use_count() <= kKnown &&
-         !piece.requires_grad() && is_slot(index, piece);
+  return fits && lender_->is_lent(index) && data == lender_->at(index);
 }
 
 void GradientArena::begin_epoch() {
@@ -102,15 +102,16 @@ void GradientArena::detach_holders(std::size_t index) {
 }
 
 void GradientArena::take_back(std::size_t index) {
+  if (!is_free(index)) detach_holders(index);
   lender_->take_back(index);
   slots_[index] = make_slot(index);
 }
 
 void GradientArena::let_go() {
-  if (lender_) lender_->close();
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].use_count() > 1) detach_holders(i);
   }
+  if (lender_) lender_->close();
 }
 
 }  // namespace hvd

@@ -29,9 +29,9 @@ class GradientArena {
   bool is_slot(std::size_t index, const at::Tensor& tensor) const;
   // Whether it lies in the arena.
   bool contains(const at::Tensor& tensor) const;
-  // In the thread of the backward. `piece`, which has come for gradient `index`, and autograd's own are all that the caller knows to hold its
-  // memory: whether it lies in the slot already. If not, prepare_write() comes before the slot is written.
-  bool has_come_in_place(std::size_t index, const at::Tensor& piece);
+  // From the hook: `piece` has come for gradient `index`. Whether it lies in its slot already; if not, prepare_write() comes before the slot is
+  // written. is_alone: nobody but the caller holds it.
+  bool has_come_in_place(std::size_t index, const at::Tensor& piece, bool is_alone);
   // What is allocated from now on follows the gradient `index`. can_come(i): gradient i comes next in this epoch, if it comes.
   template <class CanCome>
   void foresee_after(std::size_t index, CanCome&& can_come) {

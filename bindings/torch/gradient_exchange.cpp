@@ -160,6 +160,7 @@ void GradientExchange::end_arrivals(IsOver&& is_over) {
 
 void GradientExchange::on_gradient(std::size_t index) {
   if (is_idle()) return;
+  SlotLender::pause_window();
   Lock lock(mutex_);
   if (is_detached_) return;
   const at::NoGradGuard no_grad;
@@ -187,13 +188,15 @@ void GradientExchange::on_gradient(std::size_t index) {
     refuse("its layout is neither dense nor sparse (COO), and no other can be reduced");
   }
   // Autograd takes over an incoming gradient without looking who else holds its storage: a view of what backward still reads, or of
-  // another parameter's gradient.
-  const bool is_shared = is_dense && piece.storage().use_count() > 1;
+  // another parameter's gradient. A hook before ours may keep p.grad itself.
+  const bool is_shared = is_dense && (piece.use_count() > 1 || piece.storage().use_count() > 1);
+  gradient.is_alone = !is_merged && !is_shared && !piece.requires_grad();
   if (is_local(current_graph_task())) {
     keep_piece(gradient, piece, is_shared);
   } else {
     take(gradient, piece, is_shared);
   }
+  gradient.is_alone = false;
   end_arrivals([](const Arrival& arrival) { return arrival.thread == std::this_thread::get_id(); });
   if (!has_plan()) return;
   const std::shared_ptr<GradientArena> arena = arena_;

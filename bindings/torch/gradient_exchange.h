@@ -124,6 +124,7 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
     bool was_defined = false;
     // Of this round:
     bool is_produced = false;
+    bool is_alone = false;   // what comes now: nobody else holds it
     at::Tensor value;        // what this rank contributes; undefined: nothing
     bool is_shared = false;  // its storage has other users: it is replaced, not written
     Work work;               // valid once submitted
@@ -187,7 +188,8 @@ class GradientExchange : public std::enable_shared_from_this<GradientExchange> {
   void give_gradients_back();
   void settle_locked(Lock& lock);
   // Runs `submit`; if it throws, ends the Session and the round.
-  void submit_or_end_session(const std::function<void()>& submit);
+  // Whether it went well.
+  bool submit_or_end_session(const std::function<void()>& submit);
 
   // With a communication hook, before the others: calls it for what is left; waits until what it has started is done.
   void call_hooks();

@@ -107,7 +107,8 @@ void GradientExchange::write_slot(std::size_t index, const at::Tensor& piece) {
   // What is reduced already, or is somebody else's slot, is kept apart.
   const bool stays_apart = gradient.is_reduced || !arena_->is_slot(index, gradient.kept);
   if (stays_apart && arena_->contains(gradient.kept)) gradient.kept = contiguous_copy(gradient.kept);
-  if (!arena_->has_come_in_place(index, piece)) arena_->prepare_write(index, {&gradient.kept, &piece});
+  if (!arena_->has_come_in_place(index, piece, gradient.is_alone))
+    arena_->prepare_write(index, {&gradient.kept, &piece});
   at::Tensor slot = arena_->slot(index);
   if (gradient.is_reduced || !gradient.kept.defined()) {
     // Without detach(), which takes memory from the heap: gradients are off here, and no history is made.
@@ -161,12 +162,13 @@ CloseWord GradientExchange::close_word() const {
 
 void GradientExchange::close_epoch() {
   is_planned_round_ = has_plan();
-  submit_or_end_session([&] {
+  const bool is_filled = submit_or_end_session([&] {
     if (!is_planned_round_) return;
     if (!own_backward_failed_) produce_leftovers();
     fill_rest_of_arena();
   });
-  arena_->rounds().close(close_word());
+  // Otherwise the Session has ended, and ends the epoch: what could not be taken back must not be reduced.
+  if (is_filled) arena_->rounds().close(close_word());
   epoch_is_closed_ = true;
   phase_ = Phase::epoch_closed;
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "bindings/torch/gradient_exchange.h"
+#include "bindings/torch/slot_lender.h"
 #include "bindings/torch/sparse_rows.h"
 #include "bindings/torch/tensor_facts.h"
 
@@ -49,6 +50,8 @@ void GradientExchange::end_local_backward(int graph_task, bool has_failed) {
 void GradientExchange::rebuild_plans() {
   groups_ = GradientGroups(gradients_.size(), options_.groups);
   may_plan_ = can_have_plan();
+  // While nobody trains yet: LibTorch's allocator is a global variable.
+  if (may_plan_) install_lending_allocator();
   if (!options_.hook || context_->size() == 1) return;
   std::vector<NamedParameter> parameters;
   for (const Gradient& gradient : gradients_) parameters.push_back({gradient.name, gradient.parameter});

@@ -83,15 +83,17 @@ void GradientExchange::produce(Gradient& gradient, at::Tensor piece, bool is_sha
 // --- the close ---
 
 // What throws here would leave the other ranks waiting for what was not submitted.
-void GradientExchange::submit_or_end_session(const std::function<void()>& submit) {
+bool GradientExchange::submit_or_end_session(const std::function<void()>& submit) {
   try {
     submit();
+    return true;
   } catch (const std::exception& error) {
     const Status why =
         Status::aborted(text("rank ", context_->rank(),
                              ": gradients could not be submitted at the end of backward: ", error.what()));
     context_->session().abort(why);
     facts_work_ = Work::finished(why);
+    return false;
   }
 }
 

@@ -1,7 +1,5 @@
 #include "bindings/torch/slot_lender.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <mutex>
 #include <new>
@@ -13,7 +11,7 @@ namespace hvd {
 namespace {
 
 // Each time costs a copy and a mapping: a slot whose guesses are wrong is left alone.
-constexpr int kMostTimesMoved = 4;
+constexpr int kMostTimesMoved = 16;
 // Of one backward. More are not looked at.
 constexpr std::size_t kMostSeen = 4096;
 
@@ -56,6 +54,7 @@ struct SlotLender::Window {
   };
 
   bool is_open = false;
+  bool is_paused = false;
   std::weak_ptr<SlotLender> lender;
   std::uint64_t epoch = 0;
   std::size_t follows = 0;
@@ -63,6 +62,9 @@ struct SlotLender::Window {
   std::vector<Seen> seen;  // in this backward
   std::vector<Source> wanted;
 
+  bool takes_note_of(std::size_t bytes) const {
+    return is_open && !is_paused && bytes >= kLeastBytesOnOwnPages;
+  }
   int next(std::size_t bytes) const {
     return static_cast<int>(std::count_if(seen.begin() + static_cast<std::ptrdiff_t>(first), seen.end(),
                                           [bytes](const Seen& one) { return one.bytes == bytes; }));
@@ -76,11 +78,12 @@ SlotLender::Window& SlotLender::window() {
 
 void SlotLender::begin_window(std::size_t follows) {
   Window& window = SlotLender::window();
-  if (!window.is_open || window.lender.lock().get() != this) {
+  if (!window.is_open || window.epoch != epoch_ || window.lender.lock().get() != this) {
     window.seen.clear();
     window.lender = weak_from_this();
   }
   window.is_open = true;
+  window.is_paused = false;
   window.epoch = epoch_;
   window.follows = follows;
   window.first = window.seen.size();
@@ -88,6 +91,8 @@ void SlotLender::begin_window(std::size_t follows) {
 }
 
 void SlotLender::want(const Source& source) { window().wanted.push_back(source); }
+
+void SlotLender::pause_window() { window().is_paused = true; }
 
 void SlotLender::close_window() {
   Window& window = SlotLender::window();
@@ -97,7 +102,7 @@ void SlotLender::close_window() {
 
 std::byte* SlotLender::borrow(std::size_t bytes) {
   const Window& window = SlotLender::window();
-  if (!window.is_open || bytes < kLeastBytesOnOwnPages || window.wanted.empty()) return nullptr;
+  if (!window.takes_note_of(bytes) || window.wanted.empty()) return nullptr;
   const int nth = window.next(bytes);
   for (const Source& source : window.wanted) {
     if (source.bytes != bytes || source.nth != nth) continue;
@@ -109,7 +114,7 @@ std::byte* SlotLender::borrow(std::size_t bytes) {
 
 void SlotLender::note(const void* at, std::size_t bytes) {
   Window& window = SlotLender::window();
-  if (!window.is_open || bytes < kLeastBytesOnOwnPages || window.seen.size() == kMostSeen) return;
+  if (!window.takes_note_of(bytes) || window.seen.size() == kMostSeen) return;
   window.seen.push_back({at, bytes, window.follows, window.next(bytes)});
 }
 
@@ -126,7 +131,8 @@ void SlotLender::learn(std::size_t slot, const void* data) {
   const auto is_this = [&](const Window::Seen& one) { return one.at == data && one.bytes == place.bytes; };
   const bool is_ours = window.is_open && window.lender.lock().get() == this;
   const auto found = std::find_if(window.seen.rbegin(), window.seen.rend(), is_this);
-  if (!is_ours || found == window.seen.rend()) return forget(slot);
+  if (!is_ours) return;
+  if (found == window.seen.rend()) return forget(slot);
   auto& sources = sources_[found->follows];
   const auto known = std::find_if(sources.begin(), sources.end(),
                                   [slot](const Source& source) { return source.slot == slot; });
@@ -137,11 +143,12 @@ void SlotLender::learn(std::size_t slot, const void* data) {
 
 // --- loans ---
 
-std::shared_ptr<SlotLender> SlotLender::open(std::byte* payload, std::size_t payload_bytes,
-                                             const std::vector<Slot>& slots, std::shared_ptr<void> mapping) {
-  if (payload_bytes == 0) return nullptr;
-  std::shared_ptr<SlotLender> lender(new SlotLender(payload, payload_bytes, std::move(mapping)));
-  lender->view_ = map_again(payload, rounded_to_pages(payload_bytes));
+std::shared_ptr<SlotLender> SlotLender::open(MappedMemory memory, std::size_t begin_bytes,
+                                             std::size_t payload_bytes, const std::vector<Slot>& slots) {
+  if (payload_bytes == 0 || !memory.file || begin_bytes % page_bytes() != 0 || !can_make_private())
+    return nullptr;
+  std::shared_ptr<SlotLender> lender(new SlotLender(std::move(memory), begin_bytes, payload_bytes));
+  lender->view_ = map_shared(*lender->memory_.file, begin_bytes, rounded_to_pages(payload_bytes));
   if (lender->view_ == nullptr) return nullptr;
   for (const Slot& slot : slots) {
     Place place{.begin_bytes = slot.begin_bytes, .bytes = slot.bytes, .at = lender->view_ + slot.begin_bytes};
@@ -209,8 +216,6 @@ bool SlotLender::give_back(void* at) {
     if (found != loans().all.end() - 1) *found = std::move(loans().all.back());
     loans().all.pop_back();
   }
-  // The address stays taken until the lender ends; the memory does not.
-  if (loan.is_private) ::madvise(at, loan.bytes, MADV_DONTNEED);
   return true;
 }
 
@@ -219,9 +224,10 @@ void SlotLender::take_back(std::size_t slot) {
   const std::lock_guard lock(loans().mutex);
   const auto loan = loans().find(this, slot);
   if (loan == loans().all.end()) return;
-  std::byte* const again = map_again(payload_ + place.begin_bytes, loan->bytes);
+  const std::size_t begin = begin_bytes_ + place.begin_bytes;
+  std::byte* const again = map_shared(*memory_.file, begin, loan->bytes);
   if (again == nullptr) throw std::bad_alloc();
-  if (!make_private(loan->at, loan->bytes)) {
+  if (!make_private(loan->at, *memory_.file, begin, loan->bytes)) {
     unmap_pages(again, loan->bytes);
     throw std::bad_alloc();
   }
@@ -231,12 +237,18 @@ void SlotLender::take_back(std::size_t slot) {
   place.can_be_lent = ++place.times_moved < kMostTimesMoved;
 }
 
-void SlotLender::close() {
+void SlotLender::close() noexcept {
   {
     const std::lock_guard lock(loans().mutex);
     is_closed_ = true;
   }
-  for (std::size_t slot = 0; slot < places_.size(); ++slot) take_back(slot);
+  for (std::size_t slot = 0; slot < places_.size(); ++slot) {
+    try {
+      take_back(slot);
+    } catch (const std::bad_alloc&) {
+      continue;
+    }
+  }
 }
 
 }  // namespace hvd

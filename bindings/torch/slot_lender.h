@@ -5,14 +5,18 @@
 // graphs change: take_back() leaves the borrower a private copy at the same address, and gives the slot another one.
 //
 // Lends only what is written next: from begin_epoch() until seal(). Only slots of kLeastBytesOnOwnPages and more, on pages of their own.
-// Threading: a window is of the thread that opens it; loans begin and end on any thread; the caller orders all other calls.
+// Threading: a window is of the thread that opens it; loans begin and end on any thread, and what is lent may be written on any while it is
+// taken back; the caller orders all other calls.
 // Ownership: a loan keeps the lender, and so the mapping.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
+
+#include "horovod_cpp/ports/memory_exchange.h"
 
 namespace hvd {
 
@@ -23,9 +27,9 @@ class SlotLender : public std::enable_shared_from_this<SlotLender> {
     std::size_t bytes = 0;
   };
 
-  // The payload, which `mapping` keeps, is mapped a second time. nullptr: it cannot be.
-  static std::shared_ptr<SlotLender> open(std::byte* payload, std::size_t payload_bytes,
-                                          const std::vector<Slot>& slots, std::shared_ptr<void> mapping);
+  // The payload, from `begin_bytes` of `memory` on, is mapped a second time. nullptr: it cannot be, or nothing could be taken back.
+  static std::shared_ptr<SlotLender> open(MappedMemory memory, std::size_t begin_bytes,
+                                          std::size_t payload_bytes, const std::vector<Slot>& slots);
   ~SlotLender();
   SlotLender(const SlotLender&) = delete;
   SlotLender& operator=(const SlotLender&) = delete;
@@ -39,12 +43,14 @@ class SlotLender : public std::enable_shared_from_this<SlotLender> {
   // No loan of it from now on in this epoch.
   void seal(std::size_t slot);
   bool is_lent(std::size_t slot) const;
-  // Throws std::bad_alloc if there is no memory for the borrower's copy.
+  // Throws std::bad_alloc if there is no memory for the borrower's copy: then the slot must not be written.
   void take_back(std::size_t slot);
-  // No loans any more; takes back all.
-  void close();
+  // No loans any more; takes back all, unless there is no memory for a copy.
+  void close() noexcept;
 
-  // In the thread of a backward: the gradient of `slot` has come, at `data`. Learns where it was allocated.
+  // In the thread of a backward. Until a window opens nothing is lent, and nothing noted.
+  static void pause_window();
+  // The gradient of `slot` has come, at `data`; nullptr: in a form that the slot cannot have. Learns where it was allocated.
   void learn(std::size_t slot, const void* data);
   // Then: what is allocated from now on follows it. is_free(slot): nobody holds or needs what is in this slot.
   template <class IsFree>
@@ -80,8 +86,8 @@ class SlotLender : public std::enable_shared_from_this<SlotLender> {
     std::size_t bytes = 0;
   };
 
-  SlotLender(std::byte* payload, std::size_t payload_bytes, std::shared_ptr<void> mapping)
-      : payload_(payload), payload_bytes_(payload_bytes), mapping_(std::move(mapping)) {}
+  SlotLender(MappedMemory memory, std::size_t begin_bytes, std::size_t payload_bytes)
+      : memory_(std::move(memory)), begin_bytes_(begin_bytes), payload_bytes_(payload_bytes) {}
 
   static Window& window();
   void begin_window(std::size_t follows);
@@ -94,9 +100,9 @@ class SlotLender : public std::enable_shared_from_this<SlotLender> {
   // Whether it was a loan.
   static bool give_back(void* at);
 
-  std::byte* const payload_;
+  const MappedMemory memory_;
+  const std::size_t begin_bytes_;  // of the payload
   const std::size_t payload_bytes_;
-  const std::shared_ptr<void> mapping_;
   std::byte* view_ = nullptr;
   std::vector<Moved> moved_;
   std::vector<Place> places_;                 // [slot]

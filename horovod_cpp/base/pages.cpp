@@ -5,18 +5,34 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
 
 namespace hvd {
 namespace {
 
-std::size_t offset_in_huge_page(const std::byte* at) {
-  return reinterpret_cast<std::uintptr_t>(at) % kHugePageBytes;
+std::byte* map_nothing(std::size_t bytes) {
+  void* const at = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return at == MAP_FAILED ? nullptr : static_cast<std::byte*>(at);
 }
 
-std::byte* map_private(std::size_t bytes, int protection) {
-  void* const at = ::mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return at == MAP_FAILED ? nullptr : static_cast<std::byte*>(at);
+// A place where nothing is mapped yet, `offset` beyond a multiple of kHugePageBytes.
+std::byte* reserve_pages(std::size_t bytes, std::size_t offset) {
+  if (bytes + kHugePageBytes < bytes) return nullptr;
+  std::byte* const begin = map_nothing(bytes + kHugePageBytes);
+  if (begin == nullptr) return nullptr;
+  const std::size_t at = reinterpret_cast<std::uintptr_t>(begin) % kHugePageBytes;
+  const std::size_t skipped = (kHugePageBytes + offset % kHugePageBytes - at) % kHugePageBytes;
+  if (skipped > 0) unmap_pages(begin, skipped);
+  unmap_pages(begin + skipped + bytes, kHugePageBytes - skipped);
+  return begin + skipped;
+}
+
+// Copies each page that is not this process's own yet, with all that has been written there until then, and writes nothing.
+bool own_pages(std::byte* pages, std::size_t bytes) {
+  return ::madvise(pages, bytes, MADV_POPULATE_WRITE) == 0;
 }
 
 }  // namespace
@@ -30,32 +46,35 @@ std::size_t rounded_to_pages(std::size_t bytes) {
   return std::max(page_bytes(), (bytes + page_bytes() - 1) / page_bytes() * page_bytes());
 }
 
-std::byte* reserve_pages(std::size_t bytes, std::size_t offset) {
-  if (bytes + kHugePageBytes < bytes) return nullptr;
-  std::byte* const begin = map_private(bytes + kHugePageBytes, PROT_NONE);
-  if (begin == nullptr) return nullptr;
-  const std::size_t skipped = (kHugePageBytes + offset - offset_in_huge_page(begin)) % kHugePageBytes;
-  if (skipped > 0) unmap_pages(begin, skipped);
-  unmap_pages(begin + skipped + bytes, kHugePageBytes - skipped);
-  return begin + skipped;
-}
-
-std::byte* map_again(std::byte* shared, std::size_t bytes) {
-  std::byte* const place = reserve_pages(bytes, offset_in_huge_page(shared));
+std::byte* map_shared(const UniqueFd& file, std::size_t offset, std::size_t bytes) {
+  std::byte* const place = reserve_pages(bytes, offset);
   if (place == nullptr) return nullptr;
-  // Linux: with an old size of 0 it makes a second mapping of what is mapped shared (mremap(2)).
-  if (::mremap(shared, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) != MAP_FAILED) return place;
-  unmap_pages(place, bytes);
-  return nullptr;
+  void* const at = ::mmap(place, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.get(),
+                          static_cast<off_t>(offset));
+  // Not unmapped: what was reserved may be somebody else's by now.
+  return at == MAP_FAILED ? nullptr : place;
 }
 
-bool make_private(std::byte* pages, std::size_t bytes) {
-  std::byte* const copy = map_private(bytes, PROT_READ | PROT_WRITE);
-  if (copy == nullptr) return false;
-  std::memcpy(copy, pages, bytes);
-  if (::mremap(copy, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, pages) != MAP_FAILED) return true;
-  unmap_pages(copy, bytes);
+bool make_private(std::byte* pages, const UniqueFd& file, std::size_t offset, std::size_t bytes) {
+  const auto map = [&](int kind) {
+    return ::mmap(pages, bytes, PROT_READ | PROT_WRITE, kind | MAP_FIXED, file.get(),
+                  static_cast<off_t>(offset)) != MAP_FAILED;
+  };
+  if (map(MAP_PRIVATE)) return own_pages(pages, bytes);
+  static_cast<void>(map(MAP_SHARED));
   return false;
+}
+
+bool can_make_private() {
+  static const bool can = [] {
+    std::byte* const page = map_nothing(page_bytes());
+    if (page == nullptr) return false;
+    const bool is_done =
+        ::mprotect(page, page_bytes(), PROT_READ | PROT_WRITE) == 0 && own_pages(page, page_bytes());
+    unmap_pages(page, page_bytes());
+    return is_done;
+  }();
+  return can;
 }
 
 void unmap_pages(std::byte* pages, std::size_t bytes) { ::munmap(pages, bytes); }

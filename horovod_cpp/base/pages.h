@@ -1,9 +1,11 @@
-// Ranges of pages in this process's address space.
+// Ranges of pages in this process's address space, and the files that are mapped there.
 //
-// Addresses and lengths are multiples of page_bytes(). A function that finds no memory or no place says so and changes nothing.
+// Offsets and lengths are multiples of page_bytes().
 #pragma once
 
 #include <cstddef>
+
+#include "horovod_cpp/base/unique_fd.h"
 
 namespace hvd {
 
@@ -13,12 +15,14 @@ inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20U;
 std::size_t page_bytes();
 std::size_t rounded_to_pages(std::size_t bytes);
 
-// A place where nothing is mapped yet, `offset` beyond a multiple of kHugePageBytes: huge pages can be mapped there as such. nullptr: none.
-std::byte* reserve_pages(std::size_t bytes, std::size_t offset = 0);
-// The same memory once more, at another address, for memory that is mapped shared. nullptr: it is not, or there is no place.
-std::byte* map_again(std::byte* shared, std::size_t bytes);
-// Whoever knows these addresses keeps what is there now, and no longer shares it.
-bool make_private(std::byte* pages, std::size_t bytes);
+// `bytes` of the file, shared, where huge pages of it can be mapped as such. nullptr: there is no memory or no place (errno says which).
+std::byte* map_shared(const UniqueFd& file, std::size_t offset, std::size_t bytes);
+// `pages` show these bytes of the file. From now on they are this process's own, with what is there when nobody writes any more: no write
+// through `pages` is lost meanwhile, but the caller must not let anybody write into the file by other ways. False: there is no memory; then
+// they may still be shared.
+bool make_private(std::byte* pages, const UniqueFd& file, std::size_t offset, std::size_t bytes);
+// Whether the kernel can do that (Linux 5.14). Looked up once.
+bool can_make_private();
 void unmap_pages(std::byte* pages, std::size_t bytes);
 
 }  // namespace hvd

@@ -42,8 +42,8 @@ Epochs::Epochs(std::unique_ptr<RegisteredMemory> memory, EpochPlan plan, std::ve
 std::byte* Epochs::memory_of(int member) const {
   return memory_->of_members()[static_cast<std::size_t>(member)].data;
 }
-std::shared_ptr<void> Epochs::mapping() const {
-  return memory_->of_members()[static_cast<std::size_t>(memory_->member())].mapping;
+const MappedMemory& Epochs::own_memory() const {
+  return memory_->of_members()[static_cast<std::size_t>(memory_->member())];
 }
 EpochPage& Epochs::page_of(int member) const { return *reinterpret_cast<EpochPage*>(memory_of(member)); }
 
@@ -121,8 +121,7 @@ RegisteredRange Epochs::range_of(std::size_t bucket, std::size_t chunk) const {
   const EpochBucket& of = plan_.buckets[bucket];
   const std::size_t element = size_in_bytes(of.dtype);
   const std::size_t begin = chunk * plan_.chunk_bytes / element;
-  const std::size_t count =
-      std::min(plan_.chunk_bytes / element, of.count - std::min(of.count, begin));
+  const std::size_t count = std::min(plan_.chunk_bytes / element, of.count - std::min(of.count, begin));
   return {layout_.payload + of.begin_bytes + begin * element, count, of.dtype};
 }
 

@@ -8,7 +8,7 @@
 //
 // Threading: publish, close and wait are one thread's at a time; help, leave, abort, awaited and awaits_since may be called from any thread.
 // Only wait() waits for other ranks; leave() lets the threads of this one finish what they reduce.
-// Ownership: views of payload() must keep mapping(). Other ranks may map this rank's memory for as long as they like.
+// Ownership: views of payload() must keep own_memory().mapping. Other ranks may map this rank's memory for as long as they like.
 // Errors: wait() tells of a failed epoch; it is the last one.
 #pragma once
 
@@ -55,7 +55,7 @@ class Epochs {
   const EpochPlan& plan() const { return plan_; }
   std::byte* payload() const { return own() + layout_.payload; }
   std::span<std::byte> own_flags() const { return {own() + layout_.own_flags, plan_.flags}; }
-  std::shared_ptr<void> mapping() const;
+  const MappedMemory& own_memory() const;
 
   // Whether buckets are still reduced. After an outcome that leaves, epochs have close words only. From any thread.
   bool has_plan() const { return has_plan_; }

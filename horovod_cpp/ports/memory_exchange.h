@@ -12,6 +12,7 @@
 
 #include "horovod_cpp/base/deadline.h"
 #include "horovod_cpp/base/status.h"
+#include "horovod_cpp/base/unique_fd.h"
 
 namespace hvd {
 
@@ -19,6 +20,8 @@ struct MappedMemory {
   std::byte* data = nullptr;  // page-aligned
   std::size_t size_bytes = 0;
   std::shared_ptr<void> mapping;  // unmapped with the last copy
+  // Of this rank's own memory only, and only if there is one: the file that is mapped, from its beginning.
+  std::shared_ptr<const UniqueFd> file = nullptr;
 };
 
 class MemoryExchange {

@@ -149,11 +149,12 @@ class MemfdExchange final : public MemoryExchange {
   // Sends to all before it receives from anybody: messages are so small that no rank's sending waits for
   // another's receiving.
   Result<std::vector<MappedMemory>> swap(std::size_t bytes, Deadline deadline) {
-    const auto [own, error_number] = create_sealed_memory(bytes);
+    auto [memory, error_number] = create_sealed_memory(bytes);
+    const auto own = std::make_shared<const UniqueFd>(std::move(memory));
     const Offer offer{kMagic, error_number, round_, bytes};
     for (int peer = 0; peer < size(); ++peer) {
       if (peer == rank_) continue;
-      HVD_RETURN_IF_ERROR(at(peer, send_offer(link(peer), offer, own, deadline)));
+      HVD_RETURN_IF_ERROR(at(peer, send_offer(link(peer), offer, *own, deadline)));
     }
     std::vector<MappedMemory> memories;
     Status first_failure;
@@ -178,9 +179,11 @@ class MemfdExchange final : public MemoryExchange {
         text("it cannot allocate ", offer.size_bytes, " bytes: ", error_text(offer.error_number)));
   }
 
-  static Result<MappedMemory> own_memory(const UniqueFd& memory, const Offer& offer) {
+  static Result<MappedMemory> own_memory(std::shared_ptr<const UniqueFd> memory, const Offer& offer) {
     if (offer.error_number != 0) return no_memory(offer);
-    return map_sealed_memory(memory, offer.size_bytes);
+    auto mapped = map_sealed_memory(*memory, offer.size_bytes);
+    if (mapped.is_ok()) mapped.value().file = std::move(memory);
+    return mapped;
   }
 
   Result<MappedMemory> receive_memory(int peer, Deadline deadline) const {

@@ -35,29 +35,20 @@ std::size_t available_memory_bytes() {
   return std::numeric_limits<std::size_t>::max();
 }
 
-// What mmap returns.
-void* map_aligned(const UniqueFd& memory, std::size_t length) {
-  std::byte* const place = length >= kHugePageBytes ? reserve_pages(length) : nullptr;
-  const int fixed = place != nullptr ? MAP_FIXED : 0;
-  void* const address = ::mmap(place, length, PROT_READ | PROT_WRITE, MAP_SHARED | fixed, memory.get(), 0);
-  if (address == MAP_FAILED && place != nullptr) unmap_pages(place, length);
-  return address;
-}
-
 // Memory of tmpfs comes in small pages, whatever is asked of a mapping, unless the administrator has changed
 // /sys/kernel/mm/transparent_hugepage/shmem_enabled. The kernel collapses what lies in one huge page's place into one if any of it is there: a
 // fifth of the time that allocating it in small pages takes. What it refuses stays as it is.
 void make_huge(const UniqueFd& memory, std::size_t length) {
   const std::size_t whole = length / kHugePageBytes * kHugePageBytes;
   if (whole == 0) return;
-  void* const address = map_aligned(memory, whole);
-  if (address == MAP_FAILED) return;
+  std::byte* const address = map_shared(memory, 0, whole);
+  if (address == nullptr) return;
   const auto page = static_cast<off_t>(page_bytes());
-  for (std::size_t at = 0; at < whole; at += kHugePageBytes) {
-    if (::posix_fallocate(memory.get(), static_cast<off_t>(at), page) != 0) break;
-    if (::madvise(static_cast<std::byte*>(address) + at, kHugePageBytes, MADV_COLLAPSE) != 0) break;
-  }
-  ::munmap(address, whole);
+  bool is_there = true;
+  for (std::size_t at = 0; at < whole && is_there; at += kHugePageBytes)
+    is_there = ::posix_fallocate(memory.get(), static_cast<off_t>(at), page) == 0;
+  if (is_there) static_cast<void>(::madvise(address, whole, MADV_COLLAPSE));
+  unmap_pages(address, whole);
 }
 
 }  // namespace
@@ -86,12 +77,13 @@ Result<MappedMemory> map_sealed_memory(const UniqueFd& memory, std::size_t bytes
       (::fcntl(memory.get(), F_GET_SEALS) & kSeals) != kSeals) {
     return Status::internal("the memory is smaller than announced, or not sealed");
   }
-  void* address = map_aligned(memory, length);
-  if (address == MAP_FAILED) return Status::unavailable("cannot map the memory: " + error_text(errno));
+  std::byte* const address = map_shared(memory, 0, length);
+  if (address == nullptr) return Status::unavailable("cannot map the memory: " + error_text(errno));
   MappedMemory mapped;
-  mapped.data = static_cast<std::byte*>(address);
+  mapped.data = address;
   mapped.size_bytes = bytes;
-  mapped.mapping = std::shared_ptr<void>(address, [length](void* start) { ::munmap(start, length); });
+  mapped.mapping = std::shared_ptr<void>(
+      address, [length](void* start) { unmap_pages(static_cast<std::byte*>(start), length); });
   return mapped;
 }
 

@@ -92,6 +92,9 @@ TEST(EpochPlan, FingerprintsTellPlansApart) {
   other = two_buckets();
   other.buckets[0].dtype = DataType::float64;
   EXPECT_NE(one, fingerprint_of(other));
+  other = two_buckets();
+  other.chunk_bytes *= 2;
+  EXPECT_NE(one, fingerprint_of(other));
 }
 
 TEST(FittedChunk, IsAQuarterOfTheSecondCacheWithinLimits) {
