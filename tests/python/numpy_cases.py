@@ -178,3 +178,52 @@ def reducescatter(dtype: str, op: str) -> None:
                 ):
                     for one in got:
                         reference.check(one, expected, dtype, f"grouped, {layout}")
+
+
+class Foreign:
+    """An array of a framework that nobody knows here."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        return self.array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+
+class Elsewhere(Foreign):
+    """In the memory of a device."""
+
+    def __dlpack_device__(self) -> Any:
+        return (2, 0)
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        raise BufferError("not on the CPU")
+
+
+def dlpack(dtype: str) -> None:
+    for process_set in sets():
+        mine, arrays = inputs(dtype, (5, 3), process_set)
+        expected = reference.reduce("sum", arrays, dtype)
+        options: dict[str, Any] = {"op": hvd.Sum, "process_set": process_set}
+        reference.check(hvd.allreduce(Foreign(mine.copy()), name="dlpack", **options), expected, dtype, "new")
+        foreign = Foreign(mine.copy())
+        assert hvd.allreduce_(foreign, name="dlpack", **options) is foreign
+        reference.check(foreign.array, expected, dtype, "in place")
+        group = [Foreign(mine.copy()), mine.copy()]
+        one, other = hvd.grouped_allreduce_(group, name="dlpack", **options)
+        assert one is group[0] and other is group[1]
+        reference.check(group[0].array, expected, dtype, "in a group")
+        root = members_of(process_set)[0]
+        foreign = Foreign(mine.copy())
+        assert hvd.broadcast_(foreign, root, name="dlpack", process_set=process_set) is foreign
+        reference.check(foreign.array, arrays[0], dtype, "broadcast")
+        for function in (hvd.allreduce, hvd.allreduce_):
+            try:
+                function(Elsewhere(mine))
+            except TypeError as error:
+                assert "expected a NumPy array, got Elsewhere, which DLPack cannot hand over (not on the CPU)" in str(error), error
+            else:
+                raise AssertionError("accepted")

@@ -49,3 +49,8 @@ def test_allgather(ranks: Ranks, count: int, dtype: str) -> None:
 @EVERY_TYPE
 def test_alltoall(ranks: Ranks, count: int, dtype: str) -> None:
     ranks(count, numpy_cases.alltoall, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_arrays_that_speak_dlpack(ranks: Ranks, count: int, dtype: str) -> None:
+    ranks(count, numpy_cases.dlpack, dtype)

@@ -48,12 +48,30 @@ def supported_types() -> list[np.dtype[Any]]:
     return list(_TYPES)
 
 
+def _through_dlpack(array: Any) -> Array | str:
+    """The same memory, or why not."""
+    if not hasattr(array, "__dlpack__"):
+        return ""
+    try:
+        return np.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        return f", which DLPack cannot hand over ({error})"
+
+
+def view_of(array: Any) -> Any:
+    """What DLPack gives of an array of another framework: the same memory. Anything else is returned as it is."""
+    if isinstance(array, np.ndarray):
+        return array
+    view = _through_dlpack(array)
+    return array if isinstance(view, str) else view
+
+
 class NumpyArrays:
     """A Frontend."""
 
     def facts(self, array: Array) -> Facts:
         if not isinstance(array, np.ndarray):
-            raise TypeError(f"expected a NumPy array, got {type(array).__name__}")
+            raise TypeError(f"expected a NumPy array, got {type(array).__name__}{_through_dlpack(array)}")
         dtype = _TYPES.get(array.dtype)
         if dtype is None:
             dtype = _TYPES.get(array.dtype.newbyteorder("="))

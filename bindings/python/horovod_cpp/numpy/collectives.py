@@ -2,8 +2,9 @@
 
 Arrays: any strides and byte order, also 0-d and empty; bool, integers of 8 to 64 bits, float16, float32, float64, and with ml_dtypes
 installed bfloat16, float8_e4m3fn and float8_e5m2. All ranks pass the same shape, type and options; otherwise every rank gets a MismatchError
-that names array, ranks and values. The first dimension may differ in allgather and alltoall. What is no array (a number, a list) is made
-one where the function returns a new array.
+that names array, ranks and values. The first dimension may differ in allgather and alltoall. An array of another framework that speaks DLPack
+and lies in the CPU's memory is used where it lies, also in place; new arrays are NumPy's. What is no array (a number, a list) is made one where
+the function returns a new array.
 
 The average of integers is rounded towards zero; that of bool is refused (use Max, any rank, or Min, all ranks). prescale_factor and
 postscale_factor are for floating types: each rank's values are multiplied by the first, the result by the second. 16-bit and 8-bit floating
@@ -19,7 +20,7 @@ before. Any function from any thread. Errors: horovod_cpp.exceptions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,13 +30,21 @@ from .._core import OpKind, ReduceOp
 from .._handle import Handle
 from ..ops import chosen_op
 from ..process_sets import ProcessSet, global_process_set
-from ._arrays import Array, NumpyArrays
+from ._arrays import Array, NumpyArrays, view_of
+
+A = TypeVar("A")  # an array of NumPy, or of another framework
 
 _collectives = Collectives(NumpyArrays())
 
 
 def _new(array: ArrayLike) -> Array:
-    return array if isinstance(array, np.ndarray) else np.asarray(array)
+    view = view_of(array)
+    return view if isinstance(view, np.ndarray) or hasattr(view, "__dlpack__") else np.asarray(view)
+
+
+def _in_place(spec: Spec, arrays: Sequence[A], is_group: bool) -> Handle[list[A]]:
+    given = list(arrays)
+    return _collectives.reduce(spec, [view_of(array) for array in given], True, is_group).then(lambda _: given)
 
 
 def _reduction(
@@ -66,18 +75,18 @@ def allreduce(
 
 
 def allreduce_async_(
-    array: Array, average: bool | None = None, name: str | None = None, op: ReduceOp | None = None,
+    array: A, average: bool | None = None, name: str | None = None, op: ReduceOp | None = None,
     prescale_factor: float = 1.0, postscale_factor: float = 1.0, process_set: ProcessSet = global_process_set,
-) -> Handle[Array]:  # fmt: skip
+) -> Handle[A]:  # fmt: skip
     """Starts allreduce_()."""
     spec = _reduction(OpKind.allreduce, average, name, op, prescale_factor, postscale_factor, process_set)
-    return _only(_collectives.reduce(spec, [array], True, False))
+    return _in_place(spec, [array], False).then(lambda results: results[0])
 
 
 def allreduce_(
-    array: Array, average: bool | None = None, name: str | None = None, op: ReduceOp | None = None,
+    array: A, average: bool | None = None, name: str | None = None, op: ReduceOp | None = None,
     prescale_factor: float = 1.0, postscale_factor: float = 1.0, process_set: ProcessSet = global_process_set,
-) -> Array:  # fmt: skip
+) -> A:  # fmt: skip
     """allreduce() in place; returns `array`."""
     return allreduce_async_(array, average, name, op, prescale_factor, postscale_factor, process_set).wait()
 
@@ -100,18 +109,18 @@ def grouped_allreduce(
 
 
 def grouped_allreduce_async_(
-    arrays: Sequence[Array], average: bool | None = None, name: str | None = None, op: ReduceOp | None = None,
+    arrays: Sequence[A], average: bool | None = None, name: str | None = None, op: ReduceOp | None = None,
     prescale_factor: float = 1.0, postscale_factor: float = 1.0, process_set: ProcessSet = global_process_set,
-) -> Handle[list[Array]]:  # fmt: skip
+) -> Handle[list[A]]:  # fmt: skip
     """Starts grouped_allreduce_()."""
     spec = _reduction(OpKind.allreduce, average, name, op, prescale_factor, postscale_factor, process_set)
-    return _collectives.reduce(spec, arrays, True, True)
+    return _in_place(spec, arrays, True)
 
 
 def grouped_allreduce_(
-    arrays: Sequence[Array], average: bool | None = None, name: str | None = None, op: ReduceOp | None = None,
+    arrays: Sequence[A], average: bool | None = None, name: str | None = None, op: ReduceOp | None = None,
     prescale_factor: float = 1.0, postscale_factor: float = 1.0, process_set: ProcessSet = global_process_set,
-) -> list[Array]:  # fmt: skip
+) -> list[A]:  # fmt: skip
     """grouped_allreduce() in place; returns the arrays."""
     return grouped_allreduce_async_(arrays, average, name, op, prescale_factor, postscale_factor, process_set).wait()
 
@@ -154,12 +163,12 @@ def broadcast(array: ArrayLike, root_rank: int, name: str | None = None, process
     return broadcast_async(array, root_rank, name, process_set).wait()
 
 
-def broadcast_async_(array: Array, root_rank: int, name: str | None = None, process_set: ProcessSet = global_process_set) -> Handle[Array]:
+def broadcast_async_(array: A, root_rank: int, name: str | None = None, process_set: ProcessSet = global_process_set) -> Handle[A]:
     """Starts broadcast_()."""
-    return _only(_collectives.reduce(Spec(OpKind.broadcast, name, process_set, root=root_rank), [array], True, False))
+    return _in_place(Spec(OpKind.broadcast, name, process_set, root=root_rank), [array], False).then(lambda results: results[0])
 
 
-def broadcast_(array: Array, root_rank: int, name: str | None = None, process_set: ProcessSet = global_process_set) -> Array:
+def broadcast_(array: A, root_rank: int, name: str | None = None, process_set: ProcessSet = global_process_set) -> A:
     """broadcast() in place; returns `array`."""
     return broadcast_async_(array, root_rank, name, process_set).wait()
 
