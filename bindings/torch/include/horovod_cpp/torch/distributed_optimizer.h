@@ -14,7 +14,8 @@
 //
 // On ranks of one host, once a step was regular (all gradients dense, of the parameter's type): gradients lie in memory that the ranks
 // share and are reduced there by a plan, without negotiation (docs/protocol.md, "Epochs"). p.grad is then the same tensor in every step;
-// who has kept it from an earlier step keeps its values (but not through a view, nor while another thread reads it). HVD_STATIC_PLAN=0 switches it off; the bits are the same
+// who has kept it from an earlier step keeps its values (but not through a view, nor while another thread reads it). Large ones are even computed there: from the first DistributedOptimizer on, an allocator
+// of ours stands in front of LibTorch's for the CPU (c10::SetCPUAllocator). HVD_STATIC_PLAN=0 switches it off; the bits are the same
 // (but with clip_norm, whose norm is then added up in another order).
 //
 // Rules
