@@ -27,7 +27,7 @@ constexpr int kBuckets = 2;
 constexpr int kAtTheEnd = 4;    // futex calls of a step: to sleep until its outcome, and to wake who does
 constexpr int kParameters = 6;  // tensors
 constexpr int kLarge = 1;       // of them, as large as SlotLender asks
-constexpr std::int64_t kGradientBytes = 4 * (40 * 700 + 700 + 700 * 700 + 700 + 700 * 10 + 10);
+constexpr std::int64_t kGradientBytes = std::int64_t{4} * (40 * 700 + 700 + 700 * 700 + 700 + 700 * 10 + 10);
 
 struct Trainer {
   RankScope& scope;
@@ -172,7 +172,8 @@ TEST(StepCosts, OneCopyOfTheGradientsInMemory) {
       last = std::max(last, end);
     }
     // Gradients begin at cache lines, a large one at a page, and fills its last one; two buckets.
-    EXPECT_LE(last - first, kGradientBytes + 64 * kParameters + 2 * 4096 * kLarge);
+    EXPECT_LE(last - first,
+              kGradientBytes + std::int64_t{64} * kParameters + std::int64_t{2 * 4096} * kLarge);
   });
 }
 
@@ -200,7 +201,7 @@ TEST(StepCosts, NothingOfTheGradientsIsInTheHeap) {
       EXPECT_TRUE(context->session().shutdown(soon()).is_ok());
     });
   }
-  EXPECT_LE(used[1], used[0] - kGradientBytes + 64 * 1024);
+  EXPECT_LE(used[1], used[0] - kGradientBytes + std::int64_t{64 * 1024});
 }
 
 }  // namespace

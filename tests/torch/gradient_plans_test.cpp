@@ -123,10 +123,12 @@ TEST(BucketBytes, AreFewerTheMoreTimeBackwardTakes) {
 }
 
 TEST(PlanArena, GivesLargeGradientsPagesOfTheirOwn) {
-  const std::vector<ArenaItem> items{
-      {3, DataType::float32}, {70'001, DataType::float32}, {5, DataType::float32}, {65'536, DataType::float32}};
-  const ArenaPlan plan =
-      plan_arena(items, std::vector<std::size_t>{0, 1, 2, 3}, std::size_t{4} << 20U, ReduceOp::sum, 1.0, false);
+  const std::vector<ArenaItem> items{{3, DataType::float32},
+                                     {70'001, DataType::float32},
+                                     {5, DataType::float32},
+                                     {65'536, DataType::float32}};
+  const ArenaPlan plan = plan_arena(items, std::vector<std::size_t>{0, 1, 2, 3}, std::size_t{4} << 20U,
+                                    ReduceOp::sum, 1.0, false);
   EXPECT_EQ(plan.begin_bytes, (std::vector<std::size_t>{0, 4096, 4096 + 282'624, 8192 + 282'624}));
   ASSERT_EQ(plan.epochs.buckets.size(), 1U);
   EXPECT_EQ(plan.epochs.buckets[0].count * 4, plan.epochs.payload_bytes);
