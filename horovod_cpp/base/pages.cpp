@@ -47,12 +47,12 @@ std::size_t rounded_to_pages(std::size_t bytes) {
 }
 
 std::byte* map_shared(const UniqueFd& file, std::size_t offset, std::size_t bytes) {
-  std::byte* const place = reserve_pages(bytes, offset);
-  if (place == nullptr) return nullptr;
-  void* const at = ::mmap(place, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.get(),
+  std::byte* const place = bytes >= kHugePageBytes ? reserve_pages(bytes, offset) : nullptr;
+  const int fixed = place != nullptr ? MAP_FIXED : 0;
+  void* const at = ::mmap(place, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | fixed, file.get(),
                           static_cast<off_t>(offset));
-  // Not unmapped: what was reserved may be somebody else's by now.
-  return at == MAP_FAILED ? nullptr : place;
+  // If it failed, what was reserved is not unmapped: it may be somebody else's by now.
+  return at == MAP_FAILED ? nullptr : static_cast<std::byte*>(at);
 }
 
 bool make_private(std::byte* pages, const UniqueFd& file, std::size_t offset, std::size_t bytes) {

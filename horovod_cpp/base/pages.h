@@ -15,7 +15,7 @@ inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20U;
 std::size_t page_bytes();
 std::size_t rounded_to_pages(std::size_t bytes);
 
-// `bytes` of the file, shared, where huge pages of it can be mapped as such. nullptr: there is no memory or no place (errno says which).
+// `bytes` of the file, shared, and where huge pages of it can be mapped as such if there is such a place. nullptr: errno says why.
 std::byte* map_shared(const UniqueFd& file, std::size_t offset, std::size_t bytes);
 // `pages` show these bytes of the file. From now on they are this process's own, with what is there when nobody writes any more: no write
 // through `pages` is lost meanwhile, but the caller must not let anybody write into the file by other ways. False: there is no memory; then
