@@ -24,7 +24,9 @@ const char* deed_of(Progress progress) {
 }  // namespace
 
 Board::Board(std::vector<MappedMemory> memory, int rank, SpinLimits spin)
-    : memory_(std::move(memory)), rank_(rank), patience_(spin) {}
+    : memory_(std::move(memory)), rank_(rank), patience_(spin) {
+  for (MappedMemory& one : memory_) one.file.reset();  // a descriptor less
+}
 
 BoardPage& Board::page_of(int rank) const {
   return *reinterpret_cast<BoardPage*>(memory_[static_cast<std::size_t>(rank)].data);

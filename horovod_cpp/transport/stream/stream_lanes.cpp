@@ -34,7 +34,10 @@ StreamLanes::StreamLanes(int rank, std::vector<MappedMemory> memories, const cha
       positions_(memories_.size()),
       patience_(SpinLimits::for_ranks(static_cast<int>(memories_.size()))) {
   const int size = static_cast<int>(memories_.size());
-  for (const MappedMemory& memory : memories_) segments_.push_back({memory.data, ring_capacity_bytes(size)});
+  for (MappedMemory& memory : memories_) {
+    segments_.push_back({memory.data, ring_capacity_bytes(size)});
+    memory.file.reset();  // a descriptor less
+  }
 }
 
 StreamLanes::~StreamLanes() {
