@@ -4,8 +4,15 @@
 Here: what does not depend on a framework. ``print(horovod_cpp.check_build())`` says what is available.
 """
 
+try:
+    from ._core import version as __version__
+except ImportError as error:
+    raise ImportError(
+        f"horovod_cpp: its extension is not built for this Python, or cannot be loaded ({error}): pip install . where the sources are, with "
+        "this Python, or put build/python of a build into PYTHONPATH"
+    ) from error
+
 from ._common import *  # noqa: F403
 from ._common import __all__ as _common
-from ._core import version as __version__
 
 __all__ = ["__version__", *_common]

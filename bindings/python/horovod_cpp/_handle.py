@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from . import _core
 from ._world import OperationNumbers
@@ -70,3 +70,9 @@ class Handle(Generic[R]):
 
     def __del__(self) -> None:
         self._return_number()
+
+
+def checked(handle: Any) -> Handle[Any]:
+    if not isinstance(handle, Handle):
+        raise TypeError(f"expected what an …_async function has returned, got {type(handle).__name__}")
+    return handle

@@ -10,7 +10,7 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -54,12 +54,16 @@ def init(comm: Any = None, process_sets: Sequence[ProcessSet] | str | None = Non
     process_sets: sets to add at once, the same on every rank; see add_process_set(). "dynamic" is accepted: sets may always be added later.
     Raises HorovodInternalError if ranks do not come within ``HVD_START_TIMEOUT`` seconds, ValueError for bad settings.
     """
+    ranks = range(comm.Get_size()) if hasattr(comm, "Get_size") else comm
+    if ranks is not None and not isinstance(ranks, Iterable):
+        raise TypeError(f"init(comm={comm!r}): expected None, all ranks as [0, 1, ...], or an MPI communicator of mpi4py")
+    if process_sets is not None and not isinstance(process_sets, Iterable):
+        raise TypeError(f"init(process_sets={process_sets!r}): expected a list of ProcessSets")
     with _process.lock:
         if _process.world is not None:
             _process.world.session.check_owner()
             return
         opened = World(_core.Session.open())
-        ranks = range(comm.Get_size()) if hasattr(comm, "Get_size") else comm
         if ranks is not None and sorted(ranks) != list(range(opened.size)):
             raise ValueError(
                 f"rank {opened.rank}: init(comm={comm!r}): expected None or all ranks of the job, which are 0 to {opened.size - 1}. "

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from . import _core
 from ._core import DataType, DeviceType, OpKind, ReduceOp
+from .exceptions import HorovodInternalError
 
 Shape = tuple[int, ...]
 
@@ -96,9 +97,15 @@ class World:
         key = (name, kind, process_set, dtype, shape, device, device_index, op, prescale, postscale, root, group, group_size)
         index = self._declared.get(key)
         if index is None:
-            index = self.session.declare(
-                name, kind, dtype, shape, device, device_index, op, prescale, postscale, root, process_set, group, group_size
-            )
+            try:
+                index = self.session.declare(
+                    name, kind, dtype, shape, device, device_index, op, prescale, postscale, root, process_set, group, group_size
+                )
+            except TypeError:
+                raise TypeError(
+                    f"rank {self.rank}, {kind.name} {name!r}: expected a string as name, numbers as scale factors and a rank as root; got "
+                    f"prescale_factor={prescale!r}, postscale_factor={postscale!r}, root_rank={root!r}"
+                ) from None
             self._declared[key] = index
         return index
 
@@ -114,6 +121,14 @@ class World:
         if ranks is None:
             raise ValueError(f"rank {self.rank}: there is no process set {process_set}; it was removed, or is of a session before this one")
         return ranks
+
+    def is_lost(self) -> bool:
+        """A rank or a connection was: nothing goes on."""
+        try:
+            self.session.check()
+        except HorovodInternalError:
+            return True
+        return False
 
     def synchronous(self, pending: _core.Pending) -> int:
         """Waits; the result of an operation without tensors."""

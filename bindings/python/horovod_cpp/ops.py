@@ -19,6 +19,8 @@ def chosen_op(op: ReduceOp | None, average: bool | None) -> ReduceOp:
     if average is not None:
         if op is not None:
             raise ValueError("pass op or average, not both: op=Average is average=True, op=Sum is average=False")
+        if isinstance(average, str):
+            raise ValueError(f"average={average!r}: expected True or False; pass a name as name={average!r}")
         warnings.warn("average is deprecated: pass op=Average or op=Sum", DeprecationWarning, stacklevel=4)
         return Average if average else Sum
     if op is None:

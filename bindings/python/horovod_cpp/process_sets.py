@@ -11,7 +11,7 @@ Sets may overlap. Names of operations belong to their set. Root ranks are ranks 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ._process import world
 
@@ -25,6 +25,8 @@ class ProcessSet:
 
     def __init__(self, ranks: Sequence[int]) -> None:
         self.process_set_id: int | None = None
+        if not isinstance(ranks, Iterable):
+            raise TypeError(f"ProcessSet({ranks!r}): expected several ranks, as [0, 1]")
         self._ranks: list[int] | None = sorted(int(rank) for rank in ranks)
 
     @property
@@ -72,9 +74,13 @@ global_process_set: ProcessSet = _AllRanks()
 
 def id_of(process_set: ProcessSet) -> int:
     """The number that the core knows the set by. Raises TypeError, ValueError."""
+    return _checked(process_set)._id()
+
+
+def _checked(process_set: ProcessSet) -> ProcessSet:
     if not isinstance(process_set, ProcessSet):
         raise TypeError(f"process_set: expected a ProcessSet, got {process_set!r}: add_process_set(ranks) makes one")
-    return process_set._id()
+    return process_set
 
 
 def add_process_set(process_set: ProcessSet | Sequence[int]) -> ProcessSet:
@@ -95,7 +101,7 @@ def remove_process_set(process_set: ProcessSet) -> bool:
 
     False if it is the set of all ranks or was not added.
     """
-    if process_set.process_set_id in (None, 0):
+    if _checked(process_set).process_set_id in (None, 0):
         return False
     current = world()
     current.synchronous(current.session.remove_process_set(id_of(process_set)))

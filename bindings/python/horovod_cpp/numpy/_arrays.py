@@ -71,7 +71,8 @@ class NumpyArrays:
 
     def facts(self, array: Array) -> Facts:
         if not isinstance(array, np.ndarray):
-            raise TypeError(f"expected a NumPy array, got {type(array).__name__}{_through_dlpack(array)}")
+            remedy = _through_dlpack(array) or ": np.asarray() makes one"
+            raise TypeError(f"expected a NumPy array, got {type(array).__name__}{remedy}")
         dtype = _TYPES.get(array.dtype)
         if dtype is None:
             dtype = _TYPES.get(array.dtype.newbyteorder("="))

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 
 from .._collectives import Collectives, Spec, run_bare, run_join
 from .._core import OpKind, ReduceOp
-from .._handle import Handle
+from .._handle import Handle, checked
 from ..ops import chosen_op
 from ..process_sets import ProcessSet, global_process_set
 from ._arrays import Array, NumpyArrays, view_of
@@ -245,9 +245,9 @@ def join() -> int:
 
 def poll(handle: Handle[Any]) -> bool:
     """True if synchronize() would not sleep."""
-    return handle.poll()
+    return checked(handle).poll()
 
 
 def synchronize(handle: Handle[Any]) -> Any:
     """Waits for an …_async function and returns what the function without it returns."""
-    return handle.wait()
+    return checked(handle).wait()

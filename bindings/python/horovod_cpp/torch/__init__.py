@@ -11,6 +11,11 @@
 and each rank trains on its own part of the data. Names, arguments and defaults are those of horovod.torch.
 """
 
+from importlib.util import find_spec as _find_spec
+
+if _find_spec("torch") is None:
+    raise ImportError("horovod_cpp.torch needs PyTorch, which is not installed here: pip install torch")
+
 from .._common import *  # noqa: F403
 from .._common import __all__ as _common
 from ._tensors import supported_types

@@ -16,16 +16,17 @@ import torch
 
 from .. import _core
 from .._core import ReduceOp
-from .._process import world
-from ..exceptions import StepDiscarded
+from .._process import is_initialized, world
+from ..exceptions import HorovodInternalError, MismatchError, NotInitializedError, WorldError
 from ..process_sets import ProcessSet, id_of
 from ._backward_end import at_end_of_backward, close
-from ._gradient_arena import GradientArena
-from ._negotiated import NegotiatedRounds
+from ._gradient_arena import GradientArena, arena_door
+from ._negotiated import NegotiatedRounds, backward_failed
+from ._owners import owners
 from ._reduction import Reduction, finish
 from ._slots import Slot, SlotGroup
 from ._starting import start_allreduce
-from ._tensors import TorchTensors, supported_types
+from ._tensors import supported_types
 from .compression import BF16Compressor, FP16Compressor, NoneCompressor
 
 _MOST_ROUNDS_TO_OPEN = 64
@@ -40,6 +41,7 @@ class GradientExchange:
     ) -> None:  # fmt: skip
         self._world = world()
         self._world.exchanges.add(self)
+        owners.add(self)
         session = self._world.session
         crosses_wire = session.crosses_wire(_core.DeviceType.cpu)
         saves_nothing = compression in (FP16Compressor, BF16Compressor) and not crosses_wire
@@ -50,6 +52,7 @@ class GradientExchange:
         self.passes_per_step = passes
         self.groups: list[SlotGroup] = []
         self._slots: dict[torch.Tensor, Slot] = {}
+        self._hooks: list[Any] = []
         self._negotiated = NegotiatedRounds(self._world, self._reduction, self.groups)
         self._may_plan = session.wants_plans and not crosses_wire and not self._reduction.compresses
         self._types = frozenset(supported_types())
@@ -63,6 +66,7 @@ class GradientExchange:
         self._has_gradients = False
         self._passes = 0  # backwards since the last step
         self._rounds = 0  # since the last step
+        self._dropped_rounds = 0  # of these, up to the last one that was dropped
         self.is_discarded = False
         self._is_abandoned = False  # the last round
         self._leftovers: list[_core.Pending] = []
@@ -83,9 +87,31 @@ class GradientExchange:
             self._slots[parameter] = slot
             # The first runs before autograd accumulates, the second afterwards.
             hooked: Any = parameter
-            hooked.register_hook(self._before(slot))
-            hooked.register_post_accumulate_grad_hook(self._after(slot))
+            self._hooks += (hooked.register_hook(self._before(slot)), hooked.register_post_accumulate_grad_hook(self._after(slot)))
         self.groups.append(group)
+
+    def __contains__(self, parameter: torch.Tensor) -> bool:
+        return parameter in self._slots
+
+    @property
+    def is_of_this_session(self) -> bool:
+        return is_initialized() and world() is self._world
+
+    def detach(self) -> None:
+        """Its optimizer is gone, and backward is as without it. Waits for nobody: the garbage collector may call this."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        owners.discard(self)
+        if self._arena is not None and not self._is_open:
+            self._arena.let_go()
+            self._arena = None
+
+    def _check_session(self) -> None:
+        if not self.is_of_this_session:
+            raise NotInitializedError(
+                f"rank {self._world.rank}, {self._reduction.label}: it is of the time before shutdown(): call init() and make a new one"
+            )
 
     # ---- hooks -------------------------------------------------------------------------------------------------------
 
@@ -122,6 +148,7 @@ class GradientExchange:
             self._negotiated.send_early(slot)
 
     def _begin(self) -> None:
+        self._check_session()
         self._finish_leftovers()
         self._is_open = True
         self._has_gradients = False
@@ -151,19 +178,19 @@ class GradientExchange:
             return
         self._rounds += 1
         try:
-            is_discarded = yield from self._close_round(patience)
+            why_discarded = yield from self._close_round(patience)
+        except MismatchError as error:
+            why_discarded = MismatchError(f"{error} All ranks make their DistributedOptimizers of the same model, with the same options.")
         finally:
             self._is_open = False
-        self.is_discarded = is_discarded
-        if is_discarded:
+        self.is_discarded = why_discarded is not None
+        if why_discarded is not None:
+            self._dropped_rounds = self._rounds
             self._clear_gradients()
-            raise StepDiscarded(
-                f"rank {self._world.rank}: the backward of another rank failed, which raises its own error; this step is dropped on all "
-                "ranks: gradients are zeros, step() does nothing, go on with the next batch"
-            )
+            raise why_discarded
 
-    def _close_round(self, patience: float | None) -> Generator[None, None, bool]:
-        """Whether the step is dropped."""
+    def _close_round(self, patience: float | None) -> Generator[None, None, HorovodInternalError | None]:
+        """Why the step is dropped."""
         if self._arena is not None:
             try:
                 self._arena.close(needs_negotiation=len(self._slots) != self._arena.size)
@@ -173,28 +200,42 @@ class GradientExchange:
             yield
             return (yield from self._end_planned(self._arena, patience))
         backward_s = time.perf_counter() - self._first_came_at if self._order else 0.0
-        end = yield from self._negotiated.close(self._can_plan(), patience)
+        end = yield from self._negotiated.close(self._can_plan(), self._backward_number, patience)
         self._regular_rounds = self._regular_rounds + 1 if end.is_regular else 0
         if self._regular_rounds >= self._regular_rounds_to_open:
             self._regular_rounds = 0
             yield
             yield from self._open_arena(backward_s, patience)
-        return end.is_discarded
+        return end.why_discarded
 
-    def _end_planned(self, arena: GradientArena, patience: float | None) -> Generator[None, None, bool]:
-        """Of a round that this rank has closed: its outcome, and the negotiated round that may follow. Whether the step is dropped."""
+    @property
+    def _backward_number(self) -> int:
+        """Of the last round, in this step."""
+        return self._rounds - self._dropped_rounds
+
+    def _end_planned(self, arena: GradientArena, patience: float | None) -> Generator[None, None, HorovodInternalError | None]:
+        """Of a round that this rank has closed: its outcome, and the negotiated round that may follow. Why the step is dropped."""
         try:
             outcome = yield from arena.outcome(patience)
+        except WorldError as error:
+            if self._world.is_lost():
+                raise
+            raise WorldError(
+                f"{error}. This rank waits for its gradients: take the same number of steps, and of backwards a step, on every rank, or call "
+                "join() where there is no more data"
+            ) from None
         finally:
             if arena.is_over:
                 self._arena = None
         if outcome.leaves:
             self._regular_rounds_to_open = min(2 * self._regular_rounds_to_open, _MOST_ROUNDS_TO_OPEN)
-        if outcome.is_dropped or not (outcome.leaves or outcome.has_more):
-            return outcome.is_dropped
+        if outcome.is_dropped:
+            return backward_failed(self._world.rank)
+        if not (outcome.leaves or outcome.has_more):
+            return None
         self._negotiated.begin()
-        end = yield from self._negotiated.close(self._can_plan(), patience)
-        return end.is_discarded
+        end = yield from self._negotiated.close(self._can_plan(), self._backward_number, patience)
+        return end.why_discarded
 
     def _clear_gradients(self) -> None:
         for slot in self._slots.values():
@@ -208,13 +249,14 @@ class GradientExchange:
         self._is_open = False
         self.is_discarded = True
         if self._communicates:
+            self._rounds += 1
             if self._arena is not None:
                 self._arena.close_failed()
                 self._is_abandoned = True
             else:
-                self._leftovers += self._negotiated.abandon()
+                self._leftovers += self._negotiated.abandon(self._backward_number)
                 self._regular_rounds = 0  # on all ranks
-            self._rounds += 1
+            self._dropped_rounds = self._rounds
         for slot in self._slots.values():
             slot.parameter.grad = None
             slot.kept = slot.sent = None
@@ -227,9 +269,10 @@ class GradientExchange:
             pending.join()
         abandoned, self._is_abandoned = self._is_abandoned, False
         if self._arena is not None and self._arena.is_closed:
-            is_dropped = finish(self._end_planned(self._arena, None))
-            if is_dropped and not abandoned:
+            why_discarded = finish(self._end_planned(self._arena, None))
+            if why_discarded is not None and not abandoned:
                 self.is_discarded = True
+                self._dropped_rounds = self._rounds
 
     # ---- the arena ---------------------------------------------------------------------------------------------------
 
@@ -244,16 +287,8 @@ class GradientExchange:
         )
 
     def _open_arena(self, backward_s: float, patience: float | None) -> Generator[None, None, None]:
-        slots = list(self._slots.values())
-        numbers = {slot: number for number, slot in enumerate(slots)}
-        order = list(dict.fromkeys(numbers[slot] for slot in self._order))
-        order += [number for number in reversed(range(len(slots))) if number not in set(order)]
-        reduction, frontend = self._reduction, TorchTensors()
-        door = _core.ArenaDoor(
-            self._world.session, reduction.set_id, f" of {reduction.label}", [slot.name for slot in slots],
-            [frontend.facts(torch.empty(0, dtype=slot.dtype)).dtype for slot in slots], [slot.parameter.numel() for slot in slots],
-            order, backward_s, reduction.op, reduction.prescale, reduction.postscale,
-        )  # fmt: skip
+        slots, reduction = list(self._slots.values()), self._reduction
+        door = arena_door(self._world.session, reduction, slots, self._order, backward_s)
         while not door.advance(patience):
             yield
         arena = door.take()
@@ -279,6 +314,12 @@ class GradientExchange:
 
     def complete(self) -> None:
         """Reduces what no backward has: what was added without communication, or, on a rank without data, nothing."""
+        self._check_session()
+        if self._is_open:
+            raise ValueError(
+                f"rank {self._world.rank}, {self._reduction.label}: step() or synchronize() while a backward of its model runs: call it when "
+                "backward() has returned"
+            )
         self._finish_leftovers()
         if self.is_discarded:
             return
@@ -289,7 +330,7 @@ class GradientExchange:
         close([self])
 
     def end_step(self) -> None:
-        self._passes = self._rounds = 0
+        self._passes = self._rounds = self._dropped_rounds = 0
         self.is_discarded = False
 
     def forget(self) -> None:

@@ -13,7 +13,24 @@ import torch
 
 from .. import _core
 from ..exceptions import HorovodInternalError
+from ._reduction import Reduction
 from ._slots import Slot
+from ._tensors import TorchTensors
+
+
+def arena_door(
+    session: _core.Session, reduction: Reduction, slots: Sequence[Slot], came: Sequence[Slot], backward_s: float
+) -> _core.ArenaDoor:
+    """came: slots in the order in which their gradients did, in a backward that took so long."""
+    numbers = {slot: number for number, slot in enumerate(slots)}
+    order = list(dict.fromkeys(numbers[slot] for slot in came))
+    order += [number for number in reversed(range(len(slots))) if number not in set(order)]
+    frontend = TorchTensors()
+    return _core.ArenaDoor(
+        session, reduction.set_id, f" of {reduction.label}", [slot.name for slot in slots],
+        [frontend.facts(torch.empty(0, dtype=slot.dtype)).dtype for slot in slots], [slot.parameter.numel() for slot in slots],
+        order, backward_s, reduction.op, reduction.prescale, reduction.postscale,
+    )  # fmt: skip
 
 
 class GradientArena:
@@ -68,7 +85,7 @@ class GradientArena:
             return
         if gradient.layout is not torch.strided and self._sparse_as_dense:
             gradient = gradient.detach().to_dense()
-        if slot.view is None or gradient.layout is not torch.strided or gradient.dtype is not slot.dtype:
+        if slot.view is None or gradient.layout is not torch.strided or gradient.dtype is not slot.dtype or not gradient.is_cpu:
             self._leaves = True
             return
         parameter.grad = None

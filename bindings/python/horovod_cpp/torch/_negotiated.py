@@ -15,6 +15,7 @@ import torch
 from .. import _core
 from .._core import OpKind, ReduceOp
 from .._world import World
+from ..exceptions import HorovodInternalError, MismatchError, StepDiscarded
 from ._reduction import Reduction, until_done
 from ._slots import Slot, SlotGroup
 from ._sparse_round import SparseRound
@@ -23,14 +24,27 @@ from ._tensors import TorchTensors
 _FACTS = 3  # of a slot: whether it has a dense gradient, whether that comes in more than one piece, whether it has a sparse one
 
 
+def _about(number: int) -> tuple[int, int, int]:
+    """How many ranks, and their numbers and squares, once added up."""
+    bounded = min(number, 255)
+    return 1, bounded, bounded**2
+
+
 def _by_slot(facts: list[int]) -> list[tuple[int, ...]]:
     return list(zip(*(iter(facts),) * _FACTS))
 
 
 @dataclass(frozen=True)
 class RoundEnd:
-    is_discarded: bool
+    why_discarded: HorovodInternalError | None  # to be raised by all ranks
     is_regular: bool  # an arena could have held it
+
+
+def backward_failed(rank: int) -> StepDiscarded:
+    return StepDiscarded(
+        f"rank {rank}: the backward of another rank failed, which raises its own error; this step is dropped on all ranks: gradients are "
+        "zeros, step() does nothing, go on with the next batch"
+    )
 
 
 class NegotiatedRounds:
@@ -78,6 +92,10 @@ class NegotiatedRounds:
                 gradient = gradient.to_dense()
         if self._reduction.compresses:
             gradient, slot.context = self._reduction.compression.compress(gradient)
+        try:
+            self._frontend.facts(gradient)
+        except ValueError as error:
+            raise ValueError(f"rank {self._world.rank}, {self._reduction.label}: the gradient of '{slot.name}': {error}") from None
         return self._frontend.contiguous(gradient)
 
     def _waits_for_facts(self, group: SlotGroup) -> bool:
@@ -94,6 +112,7 @@ class NegotiatedRounds:
             and gradient is not None
             and gradient.layout is torch.strided
             and gradient.dtype is slot.dtype
+            and gradient.is_cpu
             and gradient.is_contiguous()
             and not gradient.requires_grad
             and not gradient.is_neg()
@@ -149,12 +168,15 @@ class NegotiatedRounds:
         )  # fmt: skip
         return tensor, self._world.session.submit(index, tensor.data_ptr(), tensor.data_ptr(), tensor)
 
-    def close(self, can_plan: bool, patience: float | None) -> Generator[None, None, RoundEnd]:
-        """Afterwards p.grad of every slot that some rank had a gradient for is reduced, unless the round is discarded."""
-        facts, told = self._submit_facts([*self._own_facts(), False, can_plan])
+    def close(self, can_plan: bool, number: int, patience: float | None) -> Generator[None, None, RoundEnd]:
+        """Afterwards p.grad of every slot that some rank had a gradient for is reduced, unless the round is discarded.
+
+        number: of this backward in its step, from 1.
+        """
+        facts, told = self._submit_facts([*self._own_facts(), False, can_plan, *_about(number)])
         yield
         yield from until_done(told, patience)
-        *of_groups, failed, ranks_that_can_plan = facts.tolist()
+        *of_groups, failed, ranks_that_can_plan, ranks, numbers, squares = facts.tolist()
         if failed:
             self._send_all()
         else:
@@ -175,7 +197,16 @@ class NegotiatedRounds:
                     self._result(slot, tensor)
         is_irregular = any(has_more or has_sparse for _, has_more, has_sparse in _by_slot(of_groups))
         can_all_plan = ranks_that_can_plan == self._reduction.process_set.size()
-        return RoundEnd(bool(failed), can_all_plan and not is_irregular)
+        why: HorovodInternalError | None = None
+        if failed:
+            why = backward_failed(self._world.rank)
+        elif ranks * squares != numbers**2:  # their variance is not 0
+            why = MismatchError(
+                f"rank {self._world.rank}, {self._reduction.label}: this was its backward number {number} since the last step(), but other "
+                "ranks are at another one, so steps are mixed up and parameters may differ. Take the same number of backwards a step on "
+                "every rank, and restart from a checkpoint. This step is dropped on all of them."
+            )
+        return RoundEnd(why, can_all_plan and not is_irregular)
 
     def _send_all(self) -> None:
         for group in self._groups:
@@ -216,8 +247,8 @@ class NegotiatedRounds:
         reduced = self._reduction.compression.decompress(sent, slot.context) if self._reduction.compresses else sent
         slot.put_back(reduced)
 
-    def abandon(self) -> list[_core.Pending]:
+    def abandon(self, number: int) -> list[_core.Pending]:
         """The backward of this rank has failed: what it still takes part in. Waits for nobody."""
-        _, told = self._submit_facts([0] * (_FACTS * sum(len(group.slots) for group in self._groups)) + [True, False])
+        _, told = self._submit_facts([0] * (_FACTS * sum(len(group.slots) for group in self._groups)) + [True, False, *_about(number)])
         self._send_all()
         return [told, *(pending for group in self._groups for pending in group.pending)]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from ._checks import pairs_of
+
 Named = list[tuple[str, torch.Tensor]]
 
 
@@ -13,9 +15,10 @@ def name_parameters(optimizer: torch.optim.Optimizer, named_parameters: Iterable
     """The optimizer's parameters that require a gradient, in the order of its groups. Raises ValueError as DistributedOptimizer says."""
     own = [(f"group {i}, parameter {j}", p) for i, group in enumerate(optimizer.param_groups) for j, p in enumerate(group["params"])]
     if named_parameters is not None:
-        given = list(named_parameters)
-        if any(not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], torch.Tensor) for pair in given):
-            raise ValueError("named_parameters: expected pairs of a name and a parameter, as model.named_parameters() gives")
+        remedy = "pass model.named_parameters()"
+        given = pairs_of("named_parameters: expected pairs of a name and a parameter", named_parameters, remedy)
+        if any(not isinstance(parameter, torch.Tensor) for _, parameter in given):
+            raise ValueError(f"named_parameters: expected pairs of a name and a parameter: {remedy}")
         names = [name for name, _ in given]
         twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if twice:
@@ -37,7 +40,7 @@ def groups_of(named: Named, num_groups: int, groups: Sequence[Sequence[torch.Ten
     """What is reduced together; parameters in no group go alone."""
     if groups is None:
         if num_groups < 0:
-            raise ValueError(f"num_groups={num_groups}: expected 0 or more")
+            raise ValueError(f"num_groups={num_groups}: expected 0, for each parameter alone, or more")
         if num_groups == 0:
             return [[pair] for pair in named]
         # Backward completes the last parameters first.

@@ -44,7 +44,7 @@ class TorchTensors:
 
     def facts(self, tensor: torch.Tensor) -> Facts:
         if not isinstance(tensor, torch.Tensor):
-            raise TypeError(f"expected a torch.Tensor, got {type(tensor).__name__}")
+            raise TypeError(f"expected a torch.Tensor, got {type(tensor).__name__}: torch.as_tensor() makes one")
         if tensor.layout != torch.strided:
             raise ValueError("the tensor is sparse: only dense tensors can be communicated here; pass tensor.to_dense()")
         dtype = _TYPES.get(tensor.dtype)

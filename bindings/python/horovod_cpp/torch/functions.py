@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from ..exceptions import MismatchError
 from ..numpy.objects import allgather_object as allgather_object
 from ..numpy.objects import broadcast_object as broadcast_object
 from ..process_sets import ProcessSet, global_process_set
+from ._agreement import check_same
+from ._checks import check_optimizer, pairs_of
 from .gathers import broadcast_async_
 
 
@@ -22,14 +23,13 @@ def broadcast_parameters(
     params: model.state_dict(), or pairs of a name and a tensor (model.named_parameters()): the same names, shapes and types on all ranks.
     What is no tensor is left out. Raises ValueError for something else, e.g. model.parameters(), which has no names.
     """
-    pairs = list(params.items()) if isinstance(params, Mapping) else list(params)
-    if any(not isinstance(pair, tuple) or len(pair) != 2 for pair in pairs):
-        raise ValueError("broadcast_parameters: expected model.state_dict() or model.named_parameters(), got tensors without names")
-    handles = [
-        broadcast_async_(tensor.detach(), root_rank, f"broadcast_parameters: {name}", process_set)
-        for name, tensor in pairs
-        if isinstance(tensor, torch.Tensor)
-    ]
+    caller = "broadcast_parameters"
+    remedy = "pass one of the two; broadcast_optimizer_state() is for optimizers, broadcast_object() for anything else"
+    pairs = pairs_of(f"{caller}: expected model.state_dict() or model.named_parameters()", params, remedy)
+    tensors = [(name, tensor) for name, tensor in pairs if isinstance(tensor, torch.Tensor)]
+    lines = sorted(f"'{name}' {_shape_and_type(tensor)}" for name, tensor in tensors)
+    check_same(caller, lines, "Build the same model on every rank.", process_set)
+    handles = [broadcast_async_(tensor.detach(), root_rank, f"{caller}: {name}", process_set) for name, tensor in tensors]
     for handle in handles:
         handle.wait()
 
@@ -69,7 +69,14 @@ def broadcast_optimizer_state(
         return value
 
     name = "broadcast_optimizer_state"
-    _check_same_groups(optimizer, name, process_set)
+    check_optimizer(name, optimizer)
+    groups = [
+        f"group {number}, parameter {place}, {_shape_and_type(parameter)}"
+        for number, group in enumerate(optimizer.param_groups)
+        for place, parameter in enumerate(group["params"])
+    ]
+    remedy = "Make the same optimizer of the same model on every rank."
+    check_same(name, [f"a torch.optim.{type(optimizer).__name__}", *groups], remedy, process_set)
     state = broadcast_object(take(optimizer.state_dict()) if is_root else None, root_rank, name, process_set)
     if not is_root:
         state = give(state)
@@ -89,14 +96,5 @@ class _Tensor:
         self.shape, self.dtype, self.device = shape, dtype, device
 
 
-def _check_same_groups(optimizer: torch.optim.Optimizer, name: str, process_set: ProcessSet) -> None:
-    """On every rank alike, before anything has changed."""
-    groups = allgather_object(
-        [[tuple(parameter.shape) for parameter in group["params"]] for group in optimizer.param_groups], f"{name}: groups", process_set
-    )
-    for position, theirs in enumerate(groups):
-        if theirs != groups[0]:
-            raise MismatchError(
-                f"broadcast_optimizer_state: member 0 of the process set has parameters of shapes {groups[0]} in its groups, member {position} "
-                f"{theirs}: all ranks make the optimizer of the same model in the same way"
-            )
+def _shape_and_type(tensor: torch.Tensor) -> str:
+    return f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

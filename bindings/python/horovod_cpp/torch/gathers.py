@@ -13,7 +13,7 @@ import torch
 
 from .._collectives import run_bare, run_join
 from .._core import OpKind, ReduceOp
-from .._handle import Handle
+from .._handle import Handle, checked
 from ..ops import Average, Sum, chosen_op
 from ..process_sets import ProcessSet, global_process_set
 from ._gradients import allgathered, broadcasted, exchanged
@@ -133,9 +133,9 @@ def join(device: int = -1) -> int:
 
 def poll(handle: Handle[Any]) -> bool:
     """True if synchronize() would not sleep."""
-    return handle.poll()
+    return checked(handle).poll()
 
 
 def synchronize(handle: Any) -> Any:
     """Waits for an …_async function and returns what the function without it returns. Raises what horovod_cpp.exceptions lists."""
-    return handle() if callable(handle) else handle.wait()
+    return handle() if callable(handle) else checked(handle).wait()

@@ -28,6 +28,8 @@ Rules
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -37,10 +39,13 @@ import torch
 from .._core import ReduceOp
 from .._process import world
 from ..ops import Adasum, Average, Sum, chosen_op
-from ..process_sets import ProcessSet, global_process_set
+from ..process_sets import ProcessSet, global_process_set, id_of
 from ._adasum import AdasumOptimizer, take_over
+from ._checks import check_compression, check_optimizer
 from ._exchange import GradientExchange
-from ._parameters import groups_of, name_parameters
+from ._owners import check_are_free
+from ._parameters import Named, groups_of, name_parameters
+from ._tensors import TorchTensors
 from .compression import Compression
 
 
@@ -110,9 +115,15 @@ class _DistributedOptimizer(torch.optim.Optimizer):
         super().add_param_group(param_group)
         if self._hvd_exchange is not None:
             place = len(self.param_groups) - 1
-            for number, parameter in enumerate(self.param_groups[place]["params"]):
-                if parameter.requires_grad:
-                    self._hvd_exchange.add_group([(f"group {place}, parameter {number}", parameter)])
+            parameters = enumerate(self.param_groups[place]["params"])
+            named = [(f"group {place}, parameter {number}", parameter) for number, parameter in parameters if parameter.requires_grad]
+            try:
+                _check_parameters(named)
+            except ValueError:
+                del self.param_groups[place]
+                raise
+            for pair in named:
+                self._hvd_exchange.add_group([pair])
 
 
 def _averaged(closure: Callable[[], Any], exchange: GradientExchange) -> Callable[[], Any]:
@@ -133,10 +144,19 @@ def _check_passes(passes: int) -> None:
 def _check(op: ReduceOp, gradient_predivide_factor: float) -> None:
     if op not in (Average, Sum, Adasum):
         raise ValueError(f"DistributedOptimizer(op={op.name}): expected Average, Sum or Adasum")
-    if gradient_predivide_factor <= 0:
+    if not 0 < gradient_predivide_factor < math.inf:
         raise ValueError(f"gradient_predivide_factor={gradient_predivide_factor}: expected a number above 0")
     if gradient_predivide_factor != 1.0 and op != Average:
-        raise ValueError("gradient_predivide_factor is for op=Average only")
+        raise ValueError(f"gradient_predivide_factor={gradient_predivide_factor} is for op=Average only: leave it out, or pass op=Average")
+
+
+def _check_parameters(named: Named) -> None:
+    check_are_free(named)
+    for name, parameter in named:
+        try:
+            TorchTensors().facts(parameter)
+        except ValueError as error:
+            raise ValueError(f"DistributedOptimizer: parameter '{name}': {error}") from None
 
 
 def DistributedOptimizer(  # Horovod spells it so
@@ -166,21 +186,31 @@ def DistributedOptimizer(  # Horovod spells it so
     process_set: who trains together; its members make the optimizer.
     Raises ValueError: names twice, parameters without a name, options that make no sense.
     """
+    check_optimizer("DistributedOptimizer", optimizer)
+    if isinstance(optimizer, (_DistributedOptimizer, AdasumOptimizer)):
+        raise ValueError("DistributedOptimizer: this optimizer is one already: use it as it is")
     op = chosen_op(op, None)
     _check(op, gradient_predivide_factor)
+    check_compression(compression)
+    id_of(process_set)
+    if not process_set.included():
+        raise ValueError(f"DistributedOptimizer: rank {world().rank} is no member of {process_set!r}: make it on members only")
     _check_passes(backward_passes_per_step)
     named = name_parameters(optimizer, named_parameters)
     if isinstance(groups, int):
         num_groups, groups = groups, None
     grouped = groups_of(named, num_groups, groups)
     kind = type(optimizer)
-    is_adasum = op == Adasum and process_set.size() > 1
+    communicates = process_set.size() > 1
+    if communicates:
+        _check_parameters(named)
+    is_adasum = op == Adasum and communicates
     front = AdasumOptimizer if is_adasum else _DistributedOptimizer
     wrapped: Any = object.__new__(type(kind.__name__, (front, kind), {}))
     wrapped.__dict__.update({name: value for name, value in optimizer.__dict__.items() if name != "step"})
     if is_adasum:
         take_over(wrapped, named, compression, process_set)
-    elif process_set.size() > 1:
+    elif communicates:
         exchange = GradientExchange(
             world().optimizer_number(process_set.process_set_id or 0), op, 1 / gradient_predivide_factor, gradient_predivide_factor, compression, backward_passes_per_step, sparse_as_dense,
             process_set,
@@ -188,4 +218,5 @@ def DistributedOptimizer(  # Horovod spells it so
         for members in grouped:
             exchange.add_group(members)
         wrapped._hvd_exchange = exchange
+        weakref.finalize(wrapped, exchange.detach).atexit = False
     return wrapped

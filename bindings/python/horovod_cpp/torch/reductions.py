@@ -24,6 +24,7 @@ from .._core import ReduceOp
 from .._handle import Handle
 from ..ops import Average, chosen_op
 from ..process_sets import ProcessSet, global_process_set
+from ._checks import check_compression
 from ._gradients import allreduced, reducescattered
 from ._starting import start_allreduce, start_reducescatter
 from .compression import Compression
@@ -33,6 +34,12 @@ Tensor = torch.Tensor
 
 def _only(handle: Handle[list[Tensor]]) -> Handle[Tensor]:
     return handle.then(lambda results: results[0])
+
+
+def _pack(tensors: Sequence[Tensor], compression: Any) -> list[tuple[Tensor, Any]]:
+    """What is reduced, with what decompress() needs to know. What is no tensor is refused later."""
+    check_compression(compression)
+    return [compression.compress(tensor) if isinstance(tensor, Tensor) else (tensor, None) for tensor in tensors]
 
 
 def allreduce_async(
@@ -48,7 +55,7 @@ def allreduce(
     prescale_factor: float = 1.0, postscale_factor: float = 1.0, process_set: ProcessSet = global_process_set,
 ) -> Tensor:  # fmt: skip
     """A new tensor of the same shape and type: op (Average by default) over the ranks' tensors, the same bits on every rank."""
-    compressed, context = compression.compress(tensor)
+    ((compressed, context),) = _pack([tensor], compression)
     chosen = chosen_op(op, average)
     (reduced,) = allreduced([compressed], False, name, chosen, prescale_factor, postscale_factor, process_set)
     result: Tensor = compression.decompress(reduced, context)
@@ -85,7 +92,7 @@ def grouped_allreduce(
     process_set: ProcessSet = global_process_set,
 ) -> list[Tensor]:  # fmt: skip
     """allreduce() of several tensors, executed together or not at all. Shapes and types may be mixed."""
-    pairs = [compression.compress(tensor) for tensor in tensors]
+    pairs = _pack(tensors, compression)
     compressed = [tensor for tensor, _ in pairs]
     chosen = chosen_op(op, average)
     reduced = allreduced(compressed, True, name, chosen, prescale_factor, postscale_factor, process_set)
@@ -124,7 +131,7 @@ def reducescatter(
 
     The gradient is the mathematical one: Horovod's is larger by the number of ranks.
     """
-    compressed, context = compression.compress(tensor)
+    ((compressed, context),) = _pack([tensor], compression)
     chosen = chosen_op(op, None)
     (part,) = reducescattered([compressed], False, name, chosen, prescale_factor, postscale_factor, process_set)
     result: Tensor = compression.decompress(part, context)
@@ -144,7 +151,7 @@ def grouped_reducescatter(
     process_set: ProcessSet = global_process_set, prescale_factor: float = 1.0, postscale_factor: float = 1.0,
 ) -> list[Tensor]:  # fmt: skip
     """reducescatter() of several tensors, executed together or not at all."""
-    pairs = [compression.compress(tensor) for tensor in tensors]
+    pairs = _pack(tensors, compression)
     compressed = [tensor for tensor, _ in pairs]
     chosen = chosen_op(op, None)
     parts = reducescattered(compressed, True, name, chosen, prescale_factor, postscale_factor, process_set)
