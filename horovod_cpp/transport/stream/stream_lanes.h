@@ -55,7 +55,7 @@ class StreamLanes final : public ByteLanes {
 
   const int rank_;
   const char* const name_;
-  const std::vector<MappedMemory> memories_;
+  std::vector<MappedMemory> memories_;
   std::vector<Segment> segments_;
   std::vector<Positions> positions_;
   Patience patience_;
