@@ -173,7 +173,7 @@ TEST(StepCosts, OneCopyOfTheGradientsInMemory) {
     }
     // Gradients begin at cache lines, a large one at a page, and fills its last one; two buckets.
     EXPECT_LE(last - first,
-              kGradientBytes + std::int64_t{64} * kParameters + std::int64_t{2 * 4096} * kLarge);
+              kGradientBytes + std::int64_t{64} * kParameters + std::int64_t{8192} * kLarge);
   });
 }
 
@@ -201,7 +201,7 @@ TEST(StepCosts, NothingOfTheGradientsIsInTheHeap) {
       EXPECT_TRUE(context->session().shutdown(soon()).is_ok());
     });
   }
-  EXPECT_LE(used[1], used[0] - kGradientBytes + std::int64_t{64 * 1024});
+  EXPECT_LE(used[1], used[0] - kGradientBytes + std::int64_t{65'536});
 }
 
 }  // namespace
