@@ -172,8 +172,7 @@ TEST(StepCosts, OneCopyOfTheGradientsInMemory) {
       last = std::max(last, end);
     }
     // Gradients begin at cache lines, a large one at a page, and fills its last one; two buckets.
-    EXPECT_LE(last - first,
-              kGradientBytes + std::int64_t{64} * kParameters + std::int64_t{8192} * kLarge);
+    EXPECT_LE(last - first, kGradientBytes + std::int64_t{64} * kParameters + std::int64_t{8192} * kLarge);
   });
 }
 
