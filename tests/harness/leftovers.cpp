@@ -41,6 +41,17 @@ char state_of(pid_t pid) {
 
 bool is_dead(char state) { return state == 'Z' || state == 'X'; }
 
+bool is_in_use(const std::string& file) {
+  for (const pid_t pid : living_processes()) {
+    if (read_file(text("/proc/", pid, "/maps")).find(file) != std::string::npos) return true;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(text("/proc/", pid, "/fd"), ignored)) {
+      if (fs::read_symlink(entry.path(), ignored) == file) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 std::vector<pid_t> processes_with(const std::string& name, const std::string& value) {
@@ -75,15 +86,15 @@ std::set<std::string> shared_files() {
   return files;
 }
 
-bool is_in_use(const std::string& file) {
-  for (const pid_t pid : living_processes()) {
-    if (read_file(text("/proc/", pid, "/maps")).find(file) != std::string::npos) return true;
+std::vector<std::string> abandoned_files(const std::set<std::string>& before) {
+  std::vector<std::string> abandoned;
+  for (const std::string& file : shared_files()) {
+    if (before.contains(file) || is_in_use(file)) continue;
+    // Its program may have ended, and removed it, between the two looks.
     std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(text("/proc/", pid, "/fd"), ignored)) {
-      if (fs::read_symlink(entry.path(), ignored) == file) return true;
-    }
+    if (fs::exists(fs::symlink_status(file, ignored))) abandoned.push_back(file);
   }
-  return false;
+  return abandoned;
 }
 
 }  // namespace hvd

@@ -19,7 +19,8 @@ std::string describe_process(pid_t pid);
 // not count: that is a scratch folder of another test.
 std::set<std::string> shared_files();
 
-// Whether a living process has the file mapped or open: then it belongs to somebody else's running program.
-bool is_in_use(const std::string& file);
+// Those of shared_files() that were not there `before`, still are, and that no living process has mapped or open:
+// what a running program of somebody else's uses for a while is not left behind.
+std::vector<std::string> abandoned_files(const std::set<std::string>& before);
 
 }  // namespace hvd

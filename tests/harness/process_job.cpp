@@ -202,10 +202,7 @@ std::vector<std::string> ProcessJob::find_leftovers() {
   std::vector<std::string> files;
   for (;;) {
     processes = processes_with(kJobFolderVariable, folder_);
-    files.clear();
-    for (const auto& file : shared_files()) {
-      if (!files_before_.contains(file)) files.push_back(file);
-    }
+    files = abandoned_files(files_before_);
     for (const auto& entry : fs::directory_iterator(folder_ + "/tmp")) files.push_back(entry.path());
     if ((processes.empty() && files.empty()) || steady_clock::now() >= limit) break;
     std::this_thread::sleep_for(milliseconds(20));
@@ -216,9 +213,7 @@ std::vector<std::string> ProcessJob::find_leftovers() {
     lines.push_back(describe_process(pid));
     ::kill(pid, SIGKILL);
   }
-  for (const auto& file : files) {
-    if (!is_in_use(file)) lines.push_back(text("file ", file));
-  }
+  for (const auto& file : files) lines.push_back(text("file ", file));
   return lines;
 }
 

@@ -90,10 +90,8 @@ bool kill_by(pid_t pid, int signal) { return pid > 0 && ::kill(pid, signal) == 0
 std::vector<std::string> new_shared_files(const std::set<std::string>& before) {
   std::vector<std::string> left;
   for (int look = 0; look < 50; ++look) {
-    left.clear();
-    for (const std::string& file : shared_files()) {
-      if (file.starts_with("/dev/shm/") && !before.contains(file) && !is_in_use(file)) left.push_back(file);
-    }
+    left = abandoned_files(before);
+    std::erase_if(left, [](const std::string& file) { return !file.starts_with("/dev/shm/"); });
     if (left.empty()) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
