@@ -43,13 +43,14 @@ void Arena::put(std::size_t gradient, std::uintptr_t address) {
   epochs_->epochs().help();
 }
 
-void Arena::close(bool is_void, bool leaves, bool has_more) {
+void Arena::close(bool is_void, bool leaves, bool has_more, int count) {
   check_owner();
   CloseWord word;
   word.is_void = is_void;
   word.leaves = leaves;
   word.has_more = has_more;
   word.has_begun = true;
+  word.count = static_cast<std::uint8_t>(std::clamp(count, 0, 255));
   const py::gil_scoped_release without_gil;
   epochs_->close(word);
 }
@@ -60,6 +61,12 @@ void Arena::withdraw() const {
   word.has_begun = true;
   std::fill_n(epochs_->epochs().payload(), epochs_->plan().epochs.payload_bytes, std::byte{0});
   epochs_->close(word);
+}
+
+py::bytes Arena::used_somewhere() const {
+  std::string flags;
+  for (std::size_t i = 0; i < sizes_.size(); ++i) flags += epochs_->is_used_somewhere(i) ? '\1' : '\0';
+  return flags;
 }
 
 void Arena::begin_epoch() {

@@ -34,13 +34,15 @@ class Arena {
 
   // The gradient's values are copied from `address`, or are in its memory already if that is 0. Reduces what is ready everywhere.
   void put(std::size_t gradient, std::uintptr_t address);
-  void close(bool is_void, bool leaves, bool has_more);
+  // count: reduced backwards since the last step, this one not among them.
+  void close(bool is_void, bool leaves, bool has_more, int count);
   // This rank has no more data: the others' current epoch is their last one, with zeros from here. No other method may be called afterwards.
   // From any thread, without the GIL.
   void withdraw() const;
   // Nothing: `timeout_s` has passed. Raises why the epoch failed.
   std::optional<EpochOutcome> wait(std::optional<double> timeout_s);
-  bool is_used_somewhere(std::size_t gradient) const { return epochs_->is_used_somewhere(gradient); }
+  // [gradient] 1: some rank had it. Asked after an outcome.
+  pybind11::bytes used_somewhere() const;
   void begin_epoch();
 
  private:

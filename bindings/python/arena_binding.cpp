@@ -46,9 +46,9 @@ void bind_arena(py::module_& module) {
       .def("begin_bytes", &Arena::begin_bytes)
       .def("put", &Arena::put)
       .def("close", &Arena::close, py::kw_only(), py::arg("is_void") = false, py::arg("leaves") = false,
-           py::arg("has_more") = false)
+           py::arg("has_more") = false, py::arg("count") = 0)
       .def("wait", &Arena::wait, py::arg("timeout_s") = py::none())
-      .def("is_used_somewhere", &Arena::is_used_somewhere)
+      .def("used_somewhere", &Arena::used_somewhere)
       .def("begin_epoch", &Arena::begin_epoch);
   py::class_<ArenaDoor>(module, "ArenaDoor")
       .def(py::init(&start_opening), py::arg("session"), py::arg("process_set"), py::arg("suffix"),

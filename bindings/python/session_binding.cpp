@@ -51,6 +51,12 @@ void bind_session(py::module_& module) {
       .def_property_readonly("wants_plans",
                              [](const Membership& m) { return m.session().config().static_plan; })
       .def("shutdown", &Membership::shutdown, py::arg("timeout_s") = py::none())
+      .def("abort",
+           [](const Membership& m, const std::string& why) {
+             Session& session = m.session();
+             const py::gil_scoped_release without_gil;
+             session.abort(Status::aborted(why));
+           })
       .def("check_owner", [](const Membership& m) { static_cast<void>(m.session()); })
       .def("check", [](const Membership& m) { raise_if_failed(m.session().status()); })
       .def(

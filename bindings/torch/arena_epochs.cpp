@@ -48,8 +48,8 @@ Status ArenaEpochs::failure_of(const EpochOutcome& outcome) const {
   if (!outcome.counts_differ) return why;
   return Status::mismatch(
       text(why.message(),
-           ". Steps are mixed up: take the same number of backwards a step on every rank. "
-           "This step is dropped on all of them."));
+           ", so steps are mixed up and parameters may differ. Take the same number of backwards a step "
+           "on every rank, and restart from a checkpoint. This step is dropped on all of them."));
 }
 
 std::string ArenaEpochs::who_is_awaited(const std::vector<Epochs::Awaited>& awaited) const {

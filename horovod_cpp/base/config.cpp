@@ -11,6 +11,12 @@
 namespace hvd {
 namespace {
 
+// The variable that lookup_setting() takes.
+std::string variable_of(const EnvironmentLookup& lookup, const std::string& name) {
+  const bool is_horovods = !lookup("HVD_" + name) && lookup("HOROVOD_" + name);
+  return (is_horovods ? "HOROVOD_" : "HVD_") + name;
+}
+
 // Assigns the number of a setting to `out`, in units of T, if it is set.
 template <class T>
 Status read_number(const EnvironmentLookup& lookup, const std::string& name, long long lowest, T& out) {
@@ -27,7 +33,8 @@ Status read_choice(const EnvironmentLookup& lookup, const std::string& name,
   if (std::find(choices.begin(), choices.end(), *value) == choices.end()) {
     std::string all;
     for (const auto& choice : choices) all += (all.empty() ? "" : ", ") + choice;
-    return Status::invalid_argument(text("HVD_", name, "='", *value, "': expected one of ", all));
+    return Status::invalid_argument(
+        text(variable_of(lookup, name), "='", *value, "': expected one of ", all));
   }
   out = *value;
   return {};
@@ -61,8 +68,8 @@ Result<std::optional<long long>> lookup_number(const EnvironmentLookup& lookup, 
   long long number = 0;
   const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
   if (error != std::errc{} || end != value->data() + value->size() || number < lowest || number > highest) {
-    return Status::invalid_argument(
-        text("HVD_", name, "='", *value, "': expected a whole number from ", lowest, " to ", highest));
+    return Status::invalid_argument(text(variable_of(lookup, name), "='", *value,
+                                         "': expected a whole number from ", lowest, " to ", highest));
   }
   return std::optional<long long>{number};
 }
@@ -95,8 +102,9 @@ Result<Config> Config::from(const EnvironmentLookup& lookup) {
   if (const auto word = lookup_setting(lookup, "LOG_LEVEL")) {
     const auto level = parse_log_level(*word);
     if (!level) {
-      return Status::invalid_argument(text(
-          "HVD_LOG_LEVEL='", *word, "': expected one of trace, debug, info, warning, error, fatal, off"));
+      return Status::invalid_argument(
+          text(variable_of(lookup, "LOG_LEVEL"), "='", *word,
+               "': expected one of trace, debug, info, warning, error, fatal, off"));
     }
     config.log_level = *level;
   }

@@ -3,6 +3,7 @@
 #include <deque>
 #include <exception>
 #include <numeric>
+#include <stdexcept>
 
 #include "horovod_cpp/base/text.h"
 #include "horovod_cpp/coordinator/process_sets.h"
@@ -49,7 +50,8 @@ std::vector<TensorSlice> slices_of(std::span<const BackendOperand> operands, Scr
   return slices;
 }
 
-// Where the result goes: to what the submission allocates, or nowhere if that fails (the other ranks have to go on).
+// Where the result goes: to what the submission allocates, or nowhere if that fails (the other ranks have to go on). Throws if there is no
+// memory at all.
 void* place_result(const BackendOperand& operand, std::span<const std::int64_t> rows, std::size_t bytes,
                    Scratch& scratch, Status& status) {
   if (operand.submission != nullptr && operand.submission->allocate) {
@@ -64,7 +66,13 @@ void* place_result(const BackendOperand& operand, std::span<const std::int64_t> 
   } else if (operand.submission != nullptr) {
     return operand.submission->output;
   }
-  return scratch.allocate(bytes);
+  try {
+    return scratch.allocate(bytes);
+  } catch (const std::exception&) {
+    throw std::runtime_error(text(describe(*operand.agreement->declaration), ": its result of ", bytes,
+                                  " bytes does not fit into this rank's memory, and the other ranks cannot "
+                                  "go on without it: take fewer rows at a time"));
+  }
 }
 
 const void* input_of(const BackendOperand& operand, std::size_t bytes, Scratch& scratch) {

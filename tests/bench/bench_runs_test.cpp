@@ -151,14 +151,15 @@ TEST(BenchRuns, LibTorchTakesPart) {
 
 #if defined(HVD_TEST_PYTHON)
 TEST(BenchRuns, PythonTakesPart) {
-  BenchRun run({"--contenders", "python,python-group", "--workloads", "mlp,char_gpt,many-small,single:256",
-                "--rounds", "2", "--warm-up", "1", "--ranks", "2", "--python", HVD_TEST_PYTHON, "--sources",
-                HVD_TEST_SOURCES});
+  BenchRun run({"--contenders", "python,python-group,python-hooks,python-alone", "--workloads",
+                "mlp,char_gpt,many-small,single:256", "--rounds", "2", "--warm-up", "1", "--ranks", "2",
+                "--python", HVD_TEST_PYTHON, "--sources", HVD_TEST_SOURCES});
   const pid_t pid = run.pid();
   EXPECT_EQ(run.end(), 0);
   const std::string output = run.output();
   for (const char* words : {"mlp, a training step", "char_gpt, a training step", "many-small, 1000 tensors",
-                            "python: horovod_cpp Python", "python-group: horovod_cpp Python"})
+                            "python: horovod_cpp Python", "python-group: horovod_cpp Python",
+                            "python-hooks: horovod_cpp Python", "python-alone: torch"})
     EXPECT_NE(output.find(words), std::string::npos) << words << '\n' << output;
   EXPECT_EQ(output.find("without"), std::string::npos) << output;
   EXPECT_EQ(what_is_left_of(pid), std::vector<std::string>());

@@ -135,7 +135,9 @@ const std::vector<ContenderRow>& contender_table() {
       {"sharded", "horovod_cpp: ShardedOptimizer of LibTorch, the end of a step", nullptr},
       {"python", "horovod_cpp: Python, every torch tensor averaged, or DistributedOptimizer", nullptr},
       {"python-group", "horovod_cpp: Python, the same tensors as one group", nullptr},
+      {"python-hooks", "horovod_cpp: DistributedOptimizer of Python, a whole backward or step", nullptr},
       {"alone", "LibTorch, the same backward or step without communication", nullptr},
+      {"python-alone", "torch from Python, the same backward or step without communication", nullptr},
       {"floor", "no communication: a = b = a + b with all cores", nullptr},
   };
   return rows;
@@ -187,21 +189,23 @@ Result<StartPlan> start_plan(const ContenderRow& row, int ranks, const Surroundi
   } else if (key == "horovod" || key == "horovod-group") {
     needed = peer + "/bin/python";
     plan = horovod(needed, key == "horovod" ? "each" : "group", ranks, around);
-  } else if (key == "python" || key == "python-group") {
+  } else if (key == "python" || key == "python-group" || key == "python-hooks") {
     if (!has_python_package(around))
       return Status::unavailable(text("not built: there is no Python package in ", python_package(around)));
     needed = around.python;
-    plan = own_python(key == "python" ? "each" : "group", ranks, around);
+    const char* const mode = key == "python" ? "each" : key == "python-group" ? "group" : "hooks";
+    plan = own_python(mode, ranks, around);
   } else if (key == "session" || key == "epochs") {
     needed = around.bin + "/hvd_bench_own";
     plan = hvdrun(around, {needed, key}, ranks);
   } else if (key == "hooks" || key == "sharded" || key == "alone") {
     needed = around.bin + "/hvd_bench_torch";
     plan = hvdrun(around, {needed, key}, ranks);
-  } else if (key == "gloo" || key == "ddp") {
+  } else if (key == "gloo" || key == "ddp" || key == "python-alone") {
     needed = around.python;
-    plan =
-        without_launcher(python_program(needed, {"gloo.py", key == "gloo" ? "c10d" : "ddp"}, around), ranks);
+    const Words program =
+        key == "python-alone" ? Words{"alone.py"} : Words{"gloo.py", key == "gloo" ? "c10d" : "ddp"};
+    plan = without_launcher(python_program(needed, program, around), ranks);
     add_to(plan.environment, python_environment(around));
   } else if (key == "floor") {
     needed = around.bin + "/hvd_bench_floor";

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +80,20 @@ def an_optimizer_of_before() -> None:
             with pytest.raises(hvd.NotInitializedError, match="make a new one"):
                 optimizer.step()
             hvd.init()
+
+
+def too_large_an_allgather() -> str:
+    """On rank 0, which has memory for half of the result."""
+    hvd.init()
+    part = torch.ones(64 << 20, dtype=torch.uint8)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    if hvd.rank() == 0:
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + part.numel(), before[1]))
+    with pytest.raises(hvd.HorovodInternalError) as raised:
+        hvd.allgather(part, name="everything")
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    return str(raised.value)
 
 
 def init_with_some_ranks() -> None:

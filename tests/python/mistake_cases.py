@@ -219,15 +219,16 @@ class _Doubled(hvd.Compressor):
         return tensor / 2
 
 
-def another_number_of_backwards() -> None:
+def another_number_of_backwards(is_negotiated: bool) -> None:
     """Rank 0 takes one more in a step: told on all ranks as soon as they are at different ones, and training goes on."""
     net = model()
-    optimizer = hvd.DistributedOptimizer(sgd(net.parameters()), net.named_parameters(), compression=_Doubled)
+    compression = _Doubled if is_negotiated else hvd.Compression.none
+    optimizer = hvd.DistributedOptimizer(sgd(net.parameters()), net.named_parameters(), compression=compression)
     said = ""
-    for number, step in enumerate(batches(5)):
+    for number, step in enumerate(batches(6)):
         optimizer.zero_grad()
         try:
-            for _ in range(2 if (number, hvd.rank()) == (1, 0) else 1):
+            for _ in range(2 if (number, hvd.rank()) == (3, 0) else 1):
                 loss_of(net, step[hvd.rank()]).backward()
             optimizer.step()
         except hvd.MismatchError as error:

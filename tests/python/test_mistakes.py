@@ -20,7 +20,6 @@ from conftest import Ranks
         cases.optimizers,
         cases.two_over_one_model,
         cases.options_that_differ,
-        cases.another_number_of_backwards,
         cases.a_step_inside_a_backward,
         cases.on_a_join,
         cases.averages_of_halves,
@@ -29,6 +28,11 @@ from conftest import Ranks
 )
 def test_mistake(ranks: Ranks, case: Callable[[], None]) -> None:
     ranks(2, case, timeout_s=60)
+
+
+@pytest.mark.parametrize("is_negotiated", [False, True])
+def test_another_number_of_backwards(ranks: Ranks, is_negotiated: bool) -> None:
+    ranks(2, cases.another_number_of_backwards, is_negotiated, timeout_s=60)
 
 
 def test_timelines(ranks: Ranks, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 from . import _core
 from ._core import DeviceType, OpKind, ReduceOp
@@ -19,8 +19,7 @@ from ._world import World
 from .process_sets import ProcessSet, global_process_set, id_of
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(NamedTuple):
     """What is the same for all arrays of a call."""
 
     kind: OpKind

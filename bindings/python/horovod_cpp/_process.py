@@ -1,7 +1,8 @@
 """This process's place among the ranks: the one session that the functions of this package use.
 
 Fork: a child may not use what its parent initialised; every call there raises ``RuntimeError``. Exit: a process that ends normally says
-goodbye to the others and waits for them as long as they live, or for ``HVD_SHUTDOWN_TIMEOUT`` seconds. Any function from any thread.
+goodbye to the others and waits for them as long as they live, or for ``HVD_SHUTDOWN_TIMEOUT`` seconds. One that an exception ends tells the
+others which, and waits for nobody. Any function from any thread.
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ import atexit
 import os
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._uncaught import uncaught, watch_for_uncaught
 from ._world import World
-from .exceptions import HorovodInternalError, NotInitializedError
+from .exceptions import HorovodInternalError, NotInitializedError, WorldError
 
 if TYPE_CHECKING:
     from .process_sets import ProcessSet
+
+
+# A launcher names the rank that ends first: who only heard of an error lets the one it is about go ahead.
+_HEAD_START_S = 0.5
 
 
 class _Process:
@@ -73,6 +81,7 @@ def init(comm: Any = None, process_sets: Sequence[ProcessSet] | str | None = Non
         _process.owner = os.getpid()
         if not _process.says_goodbye:
             _process.says_goodbye = True
+            watch_for_uncaught()
             atexit.register(_say_goodbye)
     if process_sets and not isinstance(process_sets, str):
         from .process_sets import add_process_set
@@ -97,13 +106,28 @@ def shutdown() -> None:
     current.session.shutdown()
 
 
+def end_because_of(error: BaseException) -> None:
+    """Operations of the other ranks end with WorldError, which quotes the error. Waits for nobody."""
+    current = _process.world
+    if current is not None and _process.owner == os.getpid():
+        what = traceback.format_exception_only(error)[-1].strip()
+        current.session.abort(f"rank {current.rank} was ended by an exception: {what}")
+
+
 def _say_goodbye() -> None:
     if _process.world is None or _process.owner != os.getpid():
+        return
+    error = uncaught()
+    if isinstance(error, WorldError):
+        time.sleep(_HEAD_START_S)
+    elif error is not None:
+        end_because_of(error)
         return
     try:
         shutdown()
     except HorovodInternalError as failure:
-        print(f"horovod_cpp: at exit: {failure}", file=sys.stderr)
+        if not isinstance(error, WorldError):  # which was told
+            print(f"horovod_cpp: at exit: {failure}", file=sys.stderr)
 
 
 def is_initialized() -> bool:

@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from ._process import end_because_of
 from .exceptions import HorovodInternalError
 
 
@@ -43,6 +44,7 @@ def main() -> int:
         result = func(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001: it is raised again, elsewhere
         _write(folder, False, error, traceback.format_exc())
+        end_because_of(error)
         # At once and without a goodbye: the others must not wait for this rank, nor it for them.
         sys.stdout.flush()
         sys.stderr.flush()

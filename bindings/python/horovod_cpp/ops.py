@@ -16,6 +16,8 @@ Product = ReduceOp.product
 
 def chosen_op(op: ReduceOp | None, average: bool | None) -> ReduceOp:
     """The reduction that a call asks for: `op`, or Horovod's old argument `average`; Average without either."""
+    if average is None and type(op) is ReduceOp:
+        return op
     if average is not None:
         if op is not None:
             raise ValueError("pass op or average, not both: op=Average is average=True, op=Sum is average=False")

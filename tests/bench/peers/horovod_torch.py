@@ -1,11 +1,11 @@
-"""Ranks of Horovod's interface: horovod_torch.py horovod.torch|horovod_cpp.torch each|group, started by that package's launcher."""
+"""Ranks of Horovod's interface: horovod_torch.py horovod.torch|horovod_cpp.torch each|group|hooks, started by that package's launcher."""
 import importlib
 import sys
 
 import torch
 
 from bench_rank import Contender, Gradients, join, obey
-from models import Step
+from models import Backward, Step
 
 PACKAGE = sys.argv[1].partition(".")[0]
 hvd = importlib.import_module(sys.argv[1])
@@ -48,20 +48,27 @@ class Group(Each):
         hvd.grouped_allreduce_(self.gradients.tensors, name=self.name, op=hvd.Average)
 
 
-def step(workload, grouped):
+def distributed(kind, workload, grouped):
     def wrap(model, optimizer):
         return model, hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters(),
                                                groups=1 if grouped else None)
 
     title = f"{TITLE} DistributedOptimizer" + (", one group" if grouped else "")
-    return Step(workload, hvd.rank(), hvd.size(), title, wrap)
+    return kind(workload, hvd.rank(), hvd.size(), title, wrap)
+
+
+def make(workload, mode):
+    if mode == "hooks" and not workload.is_step:
+        return distributed(Backward, workload, False)
+    if workload.is_step:
+        return distributed(Step, workload, mode == "group")
+    return (Group if mode == "group" else Each)(workload)
 
 
 def main():
     hvd.init()
     join(hvd.rank(), hvd.size())
-    grouped = sys.argv[2] == "group"
-    obey(lambda workload: step(workload, grouped) if workload.is_step else (Group if grouped else Each)(workload))
+    obey(lambda workload: make(workload, sys.argv[2]))
     hvd.shutdown()
 
 

@@ -1,9 +1,10 @@
-"""The models of the workloads mlp and char_gpt, as contenders/torch_models.cpp has them, and one step of training them."""
+"""The models of the workloads mlp and char_gpt, as contenders/torch_models.cpp has them, and one step of training them; and a backward of given
+gradients, for the other workloads."""
 import torch
 from torch import nn
 from torch.nn import functional
 
-from bench_rank import Cannot, Contender, Wrong, set_digest
+from bench_rank import Cannot, Contender, Gradients, Wrong, set_digest
 
 TOKENS, CONTEXT, WIDTH, LAYERS, HEADS, PIECES = 96, 64, 192, 4, 6, 12
 
@@ -92,12 +93,69 @@ class Step(Contender):
         self.optimizer.step()
 
     def verify(self, repetition):
-        """The gradients are those of one process that sees all ranks' batches."""
+        self.check_gradients(range(self.size), repetition)
+        set_digest(parameter.data for parameter in self.model.parameters())
+
+    def check_gradients(self, ranks, repetition):
+        """They are those of one process that sees the batches of these ranks."""
         self.reference.zero_grad()
-        for rank in range(self.size):
-            (loss_of(self.reference, *batch_of(self.name, rank, repetition)) / self.size).backward()
+        for rank in ranks:
+            (loss_of(self.reference, *batch_of(self.name, rank, repetition)) / len(ranks)).backward()
         for (name, mine), right in zip(self.model.named_parameters(), self.reference.parameters()):
             difference = (mine.grad - right.grad).norm().item()
             if not difference <= 1e-3 * right.grad.norm().item() + 1e-7:
                 raise Wrong(f"wrong gradient of {name}: it differs by {difference}")
-        set_digest(parameter.data for parameter in self.model.parameters())
+
+
+class GradientIs(torch.autograd.Function):
+    """A parameter whose gradient is a given tensor."""
+
+    @staticmethod
+    def forward(ctx, parameter, gradient):
+        ctx.gradient = gradient
+        return parameter.new_zeros(())
+
+    @staticmethod
+    def backward(ctx, _):
+        return ctx.gradient, None
+
+
+class GivenGradients(torch.nn.Module):
+    """A backward that takes no time of its own: gradients are there already, the last parameter's comes first."""
+
+    def __init__(self, shapes):
+        super().__init__()
+        shapes = list(reversed(shapes))  # they come in the order of readiness
+        self.weights = torch.nn.ParameterList(torch.zeros(shape) for shape in shapes)
+        self.gradients = Gradients(torch.zeros(shape) for shape in shapes)
+
+    def forward(self):
+        return torch.stack([GradientIs.apply(*pair) for pair in zip(self.weights, self.gradients.tensors)]).sum()
+
+
+class Backward(Contender):
+    """The backward of a model with the workload's parameters; its forward is not timed. `wrap`: as for Step."""
+
+    def __init__(self, workload, rank, size, title, wrap):
+        self.rank, self.size, self.title = rank, size, f"{title}, a whole backward"
+        self.model = GivenGradients(list(workload.shapes.values()))
+        self.distributed, self.optimizer = wrap(self.model, torch.optim.SGD(self.model.parameters(), lr=0.01))
+
+    def fill(self, repetition):
+        self.model.gradients.fill(self.rank, repetition)
+        self.optimizer.zero_grad()
+        self.loss = self.distributed()
+
+    def run(self):
+        self.loss.backward()
+
+    def verify(self, repetition):
+        results = [weight.grad for weight in self.model.weights]
+        self.model.gradients.verify(self.size, repetition, 1 / self.size, results)
+
+    def give_back(self):
+        self.model.gradients.give_back()
+
+
+def step_or_backward(workload, rank, size, title, wrap):
+    return (Step if workload.is_step else Backward)(workload, rank, size, title, wrap)

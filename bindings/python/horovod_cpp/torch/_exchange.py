@@ -131,10 +131,7 @@ class GradientExchange:
             slot.is_dirty = self._has_gradients = True
             if self._communicates and not slot.has_fired:
                 slot.has_fired = True
-                if self._arena is not None:
-                    self._arena.take(slot)
-                else:
-                    self._arrive(slot)
+                (self._arrive if self._arena is None else self._arena.take)(slot)
 
         return hook
 
@@ -193,7 +190,7 @@ class GradientExchange:
         """Why the step is dropped."""
         if self._arena is not None:
             try:
-                self._arena.close(needs_negotiation=len(self._slots) != self._arena.size)
+                self._arena.close(self._backward_number, needs_negotiation=len(self._slots) != self._arena.size)
             except BaseException:
                 self.is_discarded = True  # by all ranks
                 raise
@@ -217,6 +214,8 @@ class GradientExchange:
         """Of a round that this rank has closed: its outcome, and the negotiated round that may follow. Why the step is dropped."""
         try:
             outcome = yield from arena.outcome(patience)
+        except MismatchError as error:
+            return error  # on all ranks
         except WorldError as error:
             if self._world.is_lost():
                 raise
@@ -251,7 +250,7 @@ class GradientExchange:
         if self._communicates:
             self._rounds += 1
             if self._arena is not None:
-                self._arena.close_failed()
+                self._arena.close_failed(self._backward_number)
                 self._is_abandoned = True
             else:
                 self._leftovers += self._negotiated.abandon(self._backward_number)

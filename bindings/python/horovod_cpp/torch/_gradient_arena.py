@@ -33,11 +33,15 @@ def arena_door(
     )  # fmt: skip
 
 
+_STRIDED = torch.strided
+
+
 class GradientArena:
     """`slots`: the gradients of `arena`, in its order."""
 
     def __init__(self, arena: _core.Arena, slots: Sequence[Slot], sparse_as_dense: bool) -> None:
         self._arena = arena
+        self._put = arena.put
         self._slots = list(slots)
         self._sparse_as_dense = sparse_as_dense
         self._leaves = False
@@ -77,7 +81,32 @@ class GradientArena:
     # ---- writing -----------------------------------------------------------------------------------------------------
 
     def take(self, slot: Slot) -> None:
-        """From a hook: what is in p.grad goes into the arena. What cannot stays there, and is negotiated after this round."""
+        """From a hook: what is in p.grad goes into the arena. What cannot stays there, and is negotiated after this round.
+
+        The caller's time counts. What most gradients are takes no detour.
+        """
+        parameter, view = slot.parameter, slot.view
+        gradient = parameter.grad
+        if (
+            gradient is not None
+            and view is not None
+            and gradient is not view
+            and slot.kept is None
+            and gradient.dtype is slot.dtype
+            and gradient.is_cpu
+            and gradient.layout is _STRIDED
+            and gradient.is_contiguous()
+            and not gradient.is_neg()
+            and sys.getrefcount(slot.view) == 3  # the slot, here, and the argument
+            and view.data_ptr() == slot.address
+        ):
+            parameter.grad = None
+            slot.is_put = True
+            self._put(slot.number, gradient.data_ptr())
+        else:
+            self._take_any(slot)
+
+    def _take_any(self, slot: Slot) -> None:
         self._check_view(slot)
         parameter = slot.parameter
         gradient = parameter.grad
@@ -91,14 +120,14 @@ class GradientArena:
         parameter.grad = None
         slot.is_put = True
         if gradient is slot.view:
-            self._arena.put(slot.number, 0)
+            self._put(slot.number, 0)
             return
         self._make_writable(slot)
         if gradient.is_contiguous() and not gradient.is_neg():
-            self._arena.put(slot.number, gradient.data_ptr())
+            self._put(slot.number, gradient.data_ptr())
         else:
             slot.view.copy_(gradient.detach())
-            self._arena.put(slot.number, 0)
+            self._put(slot.number, 0)
 
     def _make_writable(self, slot: Slot) -> None:
         """What others hold of this memory becomes theirs."""
@@ -142,21 +171,22 @@ class GradientArena:
 
     # ---- the end of a round ------------------------------------------------------------------------------------------
 
-    def close(self, needs_negotiation: bool) -> None:
+    def close(self, number: int, needs_negotiation: bool) -> None:
+        """number: of this backward in its step, from 1."""
         try:
             has_more = self._fill()
         except BaseException:
-            self.close_failed()  # so that nobody waits for this rank
+            self.close_failed(number)  # so that nobody waits for this rank
             raise
-        self._arena.close(leaves=self._leaves or needs_negotiation, has_more=has_more)
+        self._arena.close(leaves=self._leaves or needs_negotiation, has_more=has_more, count=number - 1)
         self.is_closed = True
 
-    def close_failed(self) -> None:
+    def close_failed(self, number: int) -> None:
         """The backward of this rank has failed: it adds whatever lies in the arena, and nobody takes the sums. Waits for nobody."""
         for slot in self._slots:
             if not slot.is_put:
                 self._make_writable(slot)
-        self._arena.close(is_void=True)
+        self._arena.close(is_void=True, count=number - 1)
         self.is_closed = True
 
     def outcome(self, patience: float | None) -> Generator[None, None, _core.EpochOutcome]:
@@ -176,11 +206,14 @@ class GradientArena:
         return outcome
 
     def _take_over(self) -> None:
-        is_used_somewhere = self._arena.is_used_somewhere
-        for slot in self._slots:
-            if not is_used_somewhere(slot.number):
+        for slot, is_used in zip(self._slots, self._arena.used_somewhere()):
+            if not is_used:
                 if slot.kept is not None and slot.parameter.grad is None:
                     slot.put_back(None)
+                continue
+            if slot.is_put and slot.kept is None and slot.parameter.grad is None:
+                slot.parameter.grad = slot.view
+                slot.is_reduced, slot.is_dirty = True, False
                 continue
             slot.put_aside_what_is_reduced()
             if slot.is_lent:

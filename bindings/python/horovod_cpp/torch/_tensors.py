@@ -45,19 +45,19 @@ class TorchTensors:
     def facts(self, tensor: torch.Tensor) -> Facts:
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"expected a torch.Tensor, got {type(tensor).__name__}: torch.as_tensor() makes one")
+        dtype = _TYPES.get(tensor.dtype)
+        if dtype is not None and tensor.is_cpu and tensor.layout is torch.strided:
+            return Facts(dtype, tensor.shape)
         if tensor.layout != torch.strided:
             raise ValueError("the tensor is sparse: only dense tensors can be communicated here; pass tensor.to_dense()")
-        dtype = _TYPES.get(tensor.dtype)
         if dtype is None:
             remedy = " (pass torch.view_as_real of it)" if tensor.dtype.is_complex else ""
             known = ", ".join(str(one).removeprefix("torch.") for one in _TYPES)
             raise ValueError(f"tensors of type {tensor.dtype} cannot be communicated{remedy}; the types are {known}")
-        if tensor.device.type != "cpu":
-            raise ValueError(f"a tensor on device {tensor.device} cannot be communicated yet: pass tensor.cpu()")
-        return Facts(dtype, tuple(tensor.shape))
+        raise ValueError(f"a tensor on device {tensor.device} cannot be communicated yet: pass tensor.cpu()")
 
     def check_writable(self, tensor: torch.Tensor) -> None:
-        if tensor.numel() and any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape)):
+        if 0 in tensor.stride() and tensor.numel() and any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape)):
             raise ValueError("an expanded tensor cannot be written in place: pass .contiguous()")
 
     def contiguous(self, tensor: torch.Tensor) -> torch.Tensor:

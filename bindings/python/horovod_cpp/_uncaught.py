@@ -1,0 +1,31 @@
+"""What ends this program, so that it can be told to the other ranks at exit."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+_uncaught: BaseException | None = None
+_is_watched = False
+
+
+def watch_for_uncaught() -> None:
+    """From now on. At a prompt an exception ends nothing."""
+    global _is_watched
+    if _is_watched:
+        return
+    _is_watched = True
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
+        global _uncaught
+        if not hasattr(sys, "ps1"):
+            _uncaught = value
+        before(kind, value, traceback)
+
+    sys.excepthook = hook
+
+
+def uncaught() -> BaseException | None:
+    """What has ended the main thread."""
+    return _uncaught
