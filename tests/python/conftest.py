@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
+import sampling
 from rank_pool import RankPool
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if plugin := sampling.wanted():
+        config.pluginmanager.register(plugin)
+
 
 Ranks = Callable[..., list[Any]]
 

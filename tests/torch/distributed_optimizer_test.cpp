@@ -2,19 +2,10 @@
 #include <thread>
 
 #include "tests/torch/models.h"
+#include "tests/torch/optimizers.h"
 
 namespace hvd {
 namespace {
-
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::string& kind,
-                                                        const std::vector<torch::Tensor>& parameters) {
-  if (kind == "Adam")
-    return std::make_unique<torch::optim::Adam>(parameters, torch::optim::AdamOptions(0.01));
-  if (kind == "AdamW")
-    return std::make_unique<torch::optim::AdamW>(parameters,
-                                                 torch::optim::AdamWOptions(0.01).weight_decay(0.1));
-  return std::make_unique<torch::optim::SGD>(parameters, torch::optim::SGDOptions(0.1).momentum(0.9));
-}
 
 class Training : public testing::TestWithParam<std::tuple<const char*, int>> {};
 INSTANTIATE_TEST_SUITE_P(Optimizers, Training,
