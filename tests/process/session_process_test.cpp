@@ -273,7 +273,7 @@ TEST(ProcessSettings, ABadLogLevelIsAnErrorOnEveryRank) {
   options.environment = {{"HOROVOD_LOG_LEVEL", "loud"}};
   const ProcessResult result = run_processes(2, "open_and_leave", options);
   EXPECT_NE(result.exit_code, 0) << result.describe();
-  EXPECT_EQ(count_of("HVD_LOG_LEVEL='loud': expected one of trace", result.err), 2U) << result.describe();
+  EXPECT_EQ(count_of("HOROVOD_LOG_LEVEL='loud': expected one of trace", result.err), 2U) << result.describe();
 }
 
 TEST(ManySessions, LeaveNothingBehind) {

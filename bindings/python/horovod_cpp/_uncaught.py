@@ -10,7 +10,7 @@ _is_watched = False
 
 
 def watch_for_uncaught() -> None:
-    """From now on. At a prompt an exception ends nothing."""
+    """From now on. Where there is a prompt, or will be one (python -i), an exception ends nothing."""
     global _is_watched
     if _is_watched:
         return
@@ -19,7 +19,7 @@ def watch_for_uncaught() -> None:
 
     def hook(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
         global _uncaught
-        if not hasattr(sys, "ps1"):
+        if not hasattr(sys, "ps1") and not sys.flags.interactive:
             _uncaught = value
         before(kind, value, traceback)
 

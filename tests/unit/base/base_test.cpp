@@ -43,7 +43,7 @@ TEST(Config, BadValuesNameTheVariableAndTheRemedy) {
   EXPECT_EQ(Config::from(from({{"HVD_CPU_OPERATIONS", "gloo"}})).status().message(),
             "HVD_CPU_OPERATIONS='gloo': expected one of auto, shm, ring, mpi");
   EXPECT_EQ(Config::from(from({{"HOROVOD_LOG_LEVEL", "loud"}})).status().message(),
-            "HVD_LOG_LEVEL='loud': expected one of trace, debug, info, warning, error, fatal, off");
+            "HOROVOD_LOG_LEVEL='loud': expected one of trace, debug, info, warning, error, fatal, off");
   EXPECT_EQ(Config::from(from({{"HVD_LOG_LEVEL", "DEBUG"}})).value().log_level, LogLevel::debug);
   EXPECT_EQ(Config::from(from({{"HVD_STATIC_PLAN", "2"}})).status().message(),
             "HVD_STATIC_PLAN='2': expected a whole number from 0 to 1");
