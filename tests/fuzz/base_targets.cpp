@@ -83,7 +83,8 @@ void fuzz_settings(FuzzInput input) {
             "a deadline that has passed");
   } else {
     require(config.status().code() == StatusCode::invalid_argument, "another code than invalid_argument");
-    require(config.status().message().find("HVD_") == 0, "the variable is not named");
+    const std::string message = config.status().message();
+    require(message.starts_with("HVD_") || message.starts_with("HOROVOD_"), "the variable is not named");
   }
   if (const auto launch = read_launch_environment(lookup); launch.is_ok()) {
     const Placement& place = launch.value().placement;
