@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "bindings/torch/kept_heap.h"
+
 namespace hvd {
 
 ArenaOpening::ArenaOpening(Parts parts)
@@ -70,6 +72,7 @@ bool ArenaOpening::advance(Deadline deadline) {
 
 std::unique_ptr<ArenaEpochs> ArenaOpening::take() {
   if (!status_.is_ok() || !opened_->epochs) return nullptr;
+  keep_heap();
   return std::make_unique<ArenaEpochs>(parts_.session, std::move(opened_->epochs), std::move(plan_),
                                        parts_.names, parts_.suffix);
 }

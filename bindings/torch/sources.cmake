@@ -27,6 +27,7 @@ set(HVD_TORCH_SOURCES
     gradient_exchange_submit.cpp
     gradient_hook.cpp
     integer_average.cpp
+    kept_heap.cpp
     lending_allocator.cpp
     model_agreement.cpp
     operation.cpp
