@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -240,19 +241,25 @@ def mistakes() -> dict[str, str]:
         "no such member": lambda: hvd.allreduce(ones, process_set=other),
         "shape": lambda: hvd.allreduce(np.ones(3 + rank), name="shape"),
         "type": lambda: hvd.allreduce(np.ones(3, np.float32 if rank else np.float64), name="type"),
-        "same name": lambda: [hvd.allreduce_async(ones, name="twice") for _ in range(2)],
     }
     other = hvd.add_process_set([(rank + 1) % size]) if size == 1 else hvd.add_process_set([0])
     said: dict[str, str] = {}
     for what, call in calls.items():
         if what == "no such member" and rank == 0:
             continue
-        if what == "same name":
-            hvd.barrier()
-        try:
-            call()
-        except (ValueError, TypeError, hvd.HorovodInternalError) as error:
-            said[what] = f"{type(error).__name__}: {error}"
-        else:
-            said[what] = "nothing"
+        said[what] = _heard(call)
+    for turn in range(size):
+        if rank == turn:
+            said["same name"] = _heard(lambda: [hvd.allreduce_async(ones, name="twice") for _ in range(2)])
+        hvd.barrier()
+        if rank != turn:  # not before: the first of the two is not to end between them
+            hvd.allreduce(ones, name="twice")
     return said
+
+
+def _heard(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except (ValueError, TypeError, hvd.HorovodInternalError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
