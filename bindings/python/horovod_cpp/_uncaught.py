@@ -6,15 +6,10 @@ import sys
 from types import TracebackType
 
 _uncaught: BaseException | None = None
-_is_watched = False
 
 
 def watch_for_uncaught() -> None:
-    """From now on. Where there is a prompt, or will be one (python -i), an exception ends nothing."""
-    global _is_watched
-    if _is_watched:
-        return
-    _is_watched = True
+    """From now on; call it once. Where there is a prompt, or will be one (python -i), an exception ends nothing."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
