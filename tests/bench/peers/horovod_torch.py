@@ -5,7 +5,7 @@ import sys
 import torch
 
 from bench_rank import Contender, Gradients, join, obey
-from models import Backward, Step
+from models import step_or_backward
 
 PACKAGE = sys.argv[1].partition(".")[0]
 hvd = importlib.import_module(sys.argv[1])
@@ -48,20 +48,18 @@ class Group(Each):
         hvd.grouped_allreduce_(self.gradients.tensors, name=self.name, op=hvd.Average)
 
 
-def distributed(kind, workload, grouped):
+def distributed(workload, grouped):
     def wrap(model, optimizer):
         return model, hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters(),
                                                groups=1 if grouped else None)
 
     title = f"{TITLE} DistributedOptimizer" + (", one group" if grouped else "")
-    return kind(workload, hvd.rank(), hvd.size(), title, wrap)
+    return step_or_backward(workload, hvd.rank(), hvd.size(), title, wrap)
 
 
 def make(workload, mode):
-    if mode == "hooks" and not workload.is_step:
-        return distributed(Backward, workload, False)
-    if workload.is_step:
-        return distributed(Step, workload, mode == "group")
+    if workload.is_step or mode == "hooks":
+        return distributed(workload, mode == "group")
     return (Group if mode == "group" else Each)(workload)
 
 
